@@ -1,0 +1,8 @@
+//! Layer 0: the YANG model, its data, and what both become as Rust types.
+pub mod error;
+pub mod paths;
+pub mod schema;
+pub mod secret;
+pub mod settings;
+pub mod status;
+pub mod tree;

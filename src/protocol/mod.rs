@@ -1,0 +1,4 @@
+//! Layer 1: what a NETCONF server and a NETCONF client share.
+pub mod client;
+pub mod framing;
+pub mod hello;

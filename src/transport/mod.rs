@@ -1,0 +1,3 @@
+//! Layer 3: the doors.
+pub mod local;
+pub mod ssh;

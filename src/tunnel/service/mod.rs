@@ -1,0 +1,2 @@
+//! The service modules.
+pub mod telemetry;
