@@ -1,0 +1,1 @@
+//! DNS, TCP, TLS, HTTP/1.1 and WebSocket.
