@@ -11,7 +11,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// A clear-text secret: wiped on drop, never shown by `Debug`.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -32,7 +32,7 @@ impl fmt::Debug for Secret {
 }
 
 /// One address family's way to the cloud server (`server`, `server/ipv6`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSettings<A> {
     /// Domain name or IP literal as configured.
     pub domain: Option<String>,
@@ -40,6 +40,12 @@ pub struct ServerSettings<A> {
     pub vpn_instance: Option<String>,
     /// Source address.
     pub source_ip: Option<A>,
+}
+
+impl<A> Default for ServerSettings<A> {
+    fn default() -> Self {
+        Self { domain: None, vpn_instance: None, source_ip: None }
+    }
 }
 
 /// `/cloud-management` as configured.
