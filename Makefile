@@ -1,0 +1,45 @@
+# `make` lists the targets. Everything they need is installed by `make setup`, which they run first.
+
+CARGO ?= cargo
+heading = @printf '\n== %s\n'
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test lint fmt clippy yang-lint rust-test interop bench
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+setup: ## what a build needs: packages (apt-get), .venv, published YANG modules, patched crates
+	@.ci/setup
+
+demo: setup ## an orchestrator's commit drives the tunnel, on loopback; STAY=1 stays up
+	@examples/demo.sh
+
+test: setup fmt clippy yang-lint rust-test interop ## the whole test suite, as .ci/run runs it
+
+lint: setup fmt clippy yang-lint ## formatting, clippy, pyang and yanglint
+
+bench: setup ## benchmarks
+	$(CARGO) bench --locked
+
+fmt:
+	$(heading) "formatting"
+	$(CARGO) fmt --check
+
+clippy:
+	$(heading) "clippy"
+	$(CARGO) clippy --locked --all-targets --quiet -- -D warnings
+
+yang-lint:
+	$(heading) "YANG modules: pyang and yanglint"
+	@.ci/yang-lint
+
+# Also builds the binary and the examples, which the next step runs.
+rust-test:
+	$(heading) "unit and integration tests"
+	$(CARGO) test --locked --quiet
+
+interop:
+	$(heading) "interoperability: the real counterparts"
+	@.venv/bin/pytest --quiet tests/interop
