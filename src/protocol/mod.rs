@@ -2,3 +2,4 @@
 pub mod client;
 pub mod framing;
 pub mod hello;
+pub mod xml;
