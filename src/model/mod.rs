@@ -1,4 +1,5 @@
 //! Layer 0: the YANG model, its data, and what both become as Rust types.
+pub mod crypt_hash;
 pub mod error;
 pub mod paths;
 pub mod schema;

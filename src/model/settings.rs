@@ -44,7 +44,11 @@ pub struct ServerSettings<A> {
 
 impl<A> Default for ServerSettings<A> {
     fn default() -> Self {
-        Self { domain: None, vpn_instance: None, source_ip: None }
+        Self {
+            domain: None,
+            vpn_instance: None,
+            source_ip: None,
+        }
     }
 }
 

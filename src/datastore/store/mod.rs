@@ -43,7 +43,7 @@ type Opener = Box<dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Syn
 /// The durable side of the datastores.
 pub struct Store {
     opener: Opener,
-    /// None while a failed disk cannot be opened again. Taken before `writer` by nobody.
+    /// None while a failed disk cannot be opened again. Locked after `writer`.
     database: RwLock<Option<Database>>,
     writer: Mutex<Writer>,
     meta: RwLock<BTreeMap<String, Vec<u8>>>,
