@@ -1,0 +1,157 @@
+//! The life of one connection: login in time, users that still exist, an orderly end.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use russh::Disconnect;
+use russh::server::{RunningSession, run_stream};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tracing::{debug, info};
+
+use super::admission::Slot;
+use super::handler::{Connection, Progress};
+use super::line::{Hangup, Line};
+use super::{ConnectionError, Shared};
+use crate::transport::ByteStream;
+
+/// A connection that serves nobody after its login, or any more, ends after this time.
+const IDLE: Duration = Duration::from_secs(60);
+/// Sessions may take so long to end by themselves at a shutdown.
+const SESSIONS_GRACE: Duration = Duration::from_secs(2);
+/// The peer may take so long to take leave once it is told.
+const LEAVE_GRACE: Duration = Duration::from_millis(500);
+
+/// Why a connection ends.
+enum End {
+    /// The peer or the library ended it.
+    Gone(Result<(), ConnectionError>),
+    LoginTimeout,
+    Idle,
+    UserRemoved,
+    Shutdown,
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    stream: impl ByteStream + 'static,
+    source: Option<IpAddr>,
+    hangup: Hangup,
+    slot: Slot,
+) {
+    shared.counters.connections.fetch_add(1, Relaxed);
+    let (login_timeout, write_timeout) = {
+        let limits = shared.limits.borrow();
+        (limits.login_timeout, limits.write_timeout)
+    };
+    let deadline = Instant::now() + login_timeout;
+    let (sender, progress) = watch::channel(Progress::default());
+    let handler = Connection::new(shared.clone(), source, hangup.clone(), sender);
+    let line = Line::new(stream, &hangup, write_timeout);
+    // The wait for the client's identification string is the one thing the library does before its own task exists.
+    let mut shutdown = shared.shutdown.clone();
+    let begun = tokio::select! {
+        begun = timeout_at(deadline, run_stream(shared.config.clone(), line, handler)) => begun,
+        _ = shutdown.wait_for(|shutdown| *shutdown) => return,
+    };
+    let end = match begun {
+        Err(_) => End::LoginTimeout,
+        Ok(Err(error)) => End::Gone(Err(error)),
+        Ok(Ok(session)) => {
+            let mut life = Life { shared: &shared, session, progress, hangup, slot };
+            life.run(deadline).await
+        }
+    };
+    report(&shared, source, &end);
+}
+
+fn report(shared: &Shared, source: Option<IpAddr>, end: &End) {
+    match end {
+        End::Gone(Ok(())) | End::Shutdown => debug!(?source, "ssh connection ended"),
+        // A client that just closes its socket arrives here too: not worth more than a debug line.
+        End::Gone(Err(error)) => debug!(?source, %error, "ssh connection ended"),
+        End::Idle => info!(?source, "ssh connection ended: no session for a minute"),
+        End::UserRemoved => info!(?source, "ssh connection ended: its user was removed"),
+        End::LoginTimeout => {
+            shared.counters.login_timeouts.fetch_add(1, Relaxed);
+            info!(?source, "ssh connection ended: no login in time");
+        }
+    }
+}
+
+struct Life<'a> {
+    shared: &'a Shared,
+    session: RunningSession<Connection>,
+    progress: watch::Receiver<Progress>,
+    hangup: Hangup,
+    slot: Slot,
+}
+
+impl Life<'_> {
+    async fn run(&mut self, login_deadline: Instant) -> End {
+        let end = self.watch(login_deadline).await;
+        match &end {
+            End::Gone(_) => return end,
+            End::LoginTimeout => {}
+            End::Idle => self.take_leave("no session").await,
+            End::UserRemoved => self.take_leave("the user was removed").await,
+            End::Shutdown => {
+                let sessions = self.progress.wait_for(|progress| progress.sessions == 0);
+                // What has not ended by now is cut off.
+                let _ = timeout(SESSIONS_GRACE, sessions).await;
+                self.take_leave("shutting down").await;
+            }
+        }
+        self.hangup.hang_up();
+        end
+    }
+
+    /// Waits for a reason to end.
+    async fn watch(&mut self, login_deadline: Instant) -> End {
+        let mut users = self.shared.users.clone();
+        let mut shutdown = self.shared.shutdown.clone();
+        let mut deadline = Some((login_deadline, End::LoginTimeout));
+        loop {
+            let overdue = async {
+                match &deadline {
+                    Some((at, _)) => sleep_until(*at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ended = &mut self.session => return End::Gone(ended),
+                () = overdue => return deadline.map_or(End::Idle, |(_, end)| end),
+                // An error means that whoever tells us is gone, and with it the agent.
+                _ = shutdown.wait_for(|shutdown| *shutdown) => return End::Shutdown,
+                Ok(()) = users.changed() => {}
+                Ok(()) = self.progress.changed() => {
+                    let progress = self.progress.borrow_and_update().clone();
+                    if progress.user.is_some() {
+                        self.slot.logged_in();
+                        let idle = progress.sessions == 0;
+                        deadline = idle.then(|| (Instant::now() + IDLE, End::Idle));
+                    }
+                }
+            }
+            let user = self.progress.borrow().user.clone();
+            if user.is_some_and(|user| !users.borrow_and_update().contains(&user)) {
+                return End::UserRemoved;
+            }
+        }
+    }
+
+    /// Tells the peer, and gives it a moment to take note.
+    async fn take_leave(&mut self, reason: &str) {
+        let handle = self.session.handle();
+        let leave = async {
+            let told = handle.disconnect(Disconnect::ByApplication, reason.into(), "en".into());
+            if told.await.is_ok() {
+                let _ = (&mut self.session).await;
+            }
+        };
+        let _ = timeout(LEAVE_GRACE, leave).await;
+    }
+}

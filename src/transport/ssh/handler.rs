@@ -1,0 +1,324 @@
+//! What one connection's client asks for, answered.
+//!
+//! Slowing down a client that sends faster than its session reads: the SSH library opens a channel's window again by
+//! itself, up to a size that it asks for here each time. While a session is behind, that size is the smallest there
+//! is, two octets, and every such packet is answered late. So the client waits as it would with a closed window, but
+//! its next two octets are also what tells us to open it again: nothing has to be remembered or woken.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, MethodKind, MethodSet, Pty};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use super::channel::{drain, run_session};
+use super::inbox::Inbox;
+use super::line::Hangup;
+use super::login::{Login, Verdict};
+use super::{ConnectionError, Shared, WINDOW};
+use crate::transport::{Peer, Transport};
+
+/// Window of a client that must wait. One is not possible: the library opens a window when less than half is left.
+const CLOSED_WINDOW: u32 = 2;
+/// How long each packet of a client that must wait is held.
+const PACE: Duration = Duration::from_millis(50);
+/// Channels a connection may open in all its life: the library keeps a few KiB of each one that we close first.
+const CHANNELS_IN_ALL: usize = 4096;
+
+/// What the rest of the connection needs to know.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// Who has logged in.
+    pub(super) user: Option<String>,
+    /// Sessions that are being served.
+    pub(super) sessions: usize,
+}
+
+/// One connection as the SSH library sees it.
+pub(super) struct Connection {
+    shared: Arc<Shared>,
+    login: Login,
+    source: Option<IpAddr>,
+    progress: watch::Sender<Progress>,
+    channels: HashMap<ChannelId, OpenChannel>,
+    channels_in_all: usize,
+}
+
+struct OpenChannel {
+    inbox: Arc<Inbox>,
+    /// Taken by the session when it begins.
+    writer: Option<ChannelWriteHalf<Msg>>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        source: Option<IpAddr>,
+        hangup: Hangup,
+        progress: watch::Sender<Progress>,
+    ) -> Self {
+        Self {
+            login: Login::new(shared.clone(), source, hangup),
+            shared,
+            source,
+            progress,
+            channels: HashMap::new(),
+            channels_in_all: 0,
+        }
+    }
+
+    fn may_still_try(&self) -> Result<(), ConnectionError> {
+        if self.login.is_exhausted() {
+            return Err(ConnectionError::TooManyAttempts);
+        }
+        Ok(())
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.channels.retain(|_, channel| !channel.inbox.is_closed());
+        self.channels.len() < self.shared.limits.borrow().channels
+            && self.channels_in_all < CHANNELS_IN_ALL
+    }
+
+    fn begin_session(&mut self, id: ChannelId) -> bool {
+        let Some(user) = self.login.user() else {
+            return false;
+        };
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return false;
+        };
+        if channel.inbox.is_closed() {
+            return false;
+        }
+        let Some(writer) = channel.writer.take() else {
+            return false;
+        };
+        let peer = Peer {
+            user: user.to_owned(),
+            transport: Transport::Ssh,
+            source: self.source.map(|address| address.to_string()),
+        };
+        self.shared.counters.sessions.fetch_add(1, Relaxed);
+        let running = Running::new(self.progress.clone());
+        let session = run_session(self.shared.serve.clone(), peer, writer, channel.inbox.clone());
+        tokio::spawn(async move {
+            session.await;
+            drop(running);
+        });
+        true
+    }
+}
+
+/// Counts one session for as long as it lives, however it ends.
+struct Running(watch::Sender<Progress>);
+
+impl Running {
+    fn new(progress: watch::Sender<Progress>) -> Self {
+        progress.send_modify(|progress| progress.sessions += 1);
+        Self(progress)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|progress| progress.sessions -= 1);
+    }
+}
+
+/// The ways to log in; named with every refusal, since the library drops a method after its first failure otherwise.
+pub(super) fn methods() -> MethodSet {
+    MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..])
+}
+
+fn answer(verdict: Verdict) -> Auth {
+    let remaining = match verdict {
+        Verdict::Accepted => return Auth::Accept,
+        Verdict::Refused => methods(),
+        Verdict::Exhausted => MethodSet::empty(),
+    };
+    Auth::Reject {
+        proceed_with_methods: Some(remaining),
+        partial_success: false,
+    }
+}
+
+impl Handler for Connection {
+    type Error = ConnectionError;
+
+    async fn auth_none(&mut self, _user: &str) -> Result<Auth, ConnectionError> {
+        self.may_still_try()?;
+        Ok(answer(Verdict::Refused))
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, ConnectionError> {
+        self.may_still_try()?;
+        Ok(answer(self.login.password(user, password).await))
+    }
+
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, ConnectionError> {
+        self.may_still_try()?;
+        let useful = self.login.offers(user, offer.public_key, offer.algorithm);
+        // A client offers all its keys in turn: the wrong ones are no attempt to break in.
+        Ok(answer(if useful { Verdict::Accepted } else { Verdict::Refused }))
+    }
+
+    async fn auth_publickey(
+        &mut self,
+        user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, ConnectionError> {
+        self.may_still_try()?;
+        Ok(answer(self.login.proves(user, key.public_key, key.algorithm)))
+    }
+
+    async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), ConnectionError> {
+        let user = self.login.user().map(ToOwned::to_owned);
+        self.progress.send_modify(|progress| progress.user = user);
+        Ok(())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), ConnectionError> {
+        if !self.has_room() {
+            self.shared.counters.channels_refused.fetch_add(1, Relaxed);
+            warn!(user = self.login.user(), source = ?self.source, "ssh channel refused: too many");
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
+        self.channels_in_all += 1;
+        let id = channel.id();
+        let (reader, writer) = channel.split();
+        let inbox = Arc::new(Inbox::default());
+        tokio::spawn(drain(reader, inbox.clone()));
+        let writer = Some(writer);
+        self.channels.insert(id, OpenChannel { inbox, writer });
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_close(
+        &mut self,
+        id: ChannelId,
+        _session: &mut Session,
+    ) -> Result<(), ConnectionError> {
+        if let Some(channel) = self.channels.remove(&id) {
+            channel.inbox.close();
+        }
+        Ok(())
+    }
+
+    fn adjust_window(&mut self, _channel: ChannelId, _current: u32) -> u32 {
+        // The library keeps one size for all channels of a connection, so they wait together.
+        let congested = self.channels.values().any(|c| c.inbox.is_congested());
+        if congested { CLOSED_WINDOW } else { WINDOW }
+    }
+
+    async fn data(
+        &mut self,
+        id: ChannelId,
+        data: &[u8],
+        _session: &mut Session,
+    ) -> Result<(), ConnectionError> {
+        if data.len() <= CLOSED_WINDOW as usize
+            && let Some(channel) = self.channels.get(&id)
+        {
+            // Either way the next packet finds out.
+            let _ = tokio::time::timeout(PACE, channel.inbox.relieved()).await;
+        }
+        Ok(())
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), ConnectionError> {
+        // RFC 6242, section 3: the name is "netconf".
+        if name == "netconf" && self.begin_session(id) {
+            session.channel_success(id)?;
+        } else {
+            let name: String = name.chars().take(64).collect();
+            debug!(?name, "ssh subsystem refused");
+            session.channel_failure(id)?;
+        }
+        Ok(())
+    }
+
+    // Without an answer of ours a client that asked for one would wait for ever.
+
+    fn shell_request(
+        &mut self,
+        id: ChannelId,
+        session: &mut Session,
+    ) -> impl Future<Output = Result<(), ConnectionError>> + Send {
+        refuse(id, session)
+    }
+
+    fn exec_request(
+        &mut self,
+        id: ChannelId,
+        _command: &[u8],
+        session: &mut Session,
+    ) -> impl Future<Output = Result<(), ConnectionError>> + Send {
+        refuse(id, session)
+    }
+
+    fn env_request(
+        &mut self,
+        id: ChannelId,
+        _name: &str,
+        _value: &str,
+        session: &mut Session,
+    ) -> impl Future<Output = Result<(), ConnectionError>> + Send {
+        refuse(id, session)
+    }
+
+    fn pty_request(
+        &mut self,
+        id: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> impl Future<Output = Result<(), ConnectionError>> + Send {
+        refuse(id, session)
+    }
+
+    fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _single_connection: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut Session,
+    ) -> impl Future<Output = Result<(), ConnectionError>> + Send {
+        refuse(id, session)
+    }
+}
+
+fn refuse(
+    id: ChannelId,
+    session: &mut Session,
+) -> impl Future<Output = Result<(), ConnectionError>> + Send + use<> {
+    let refused = session.channel_failure(id).map_err(ConnectionError::from);
+    std::future::ready(refused)
+}

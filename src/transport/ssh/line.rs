@@ -1,0 +1,202 @@
+//! A connection's stream, made so that it can always be taken away from the SSH library.
+//!
+//! The library's own `disconnect` only queues a message, which never leaves while the peer does not read. Here every
+//! read and write fails once the connection is hung up, when a write makes no progress for too long, and a while after
+//! the library has shut its side down, so its task ends whatever the peer does.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::{Sleep, sleep};
+
+/// How long a peer may take to close its side after ours is shut.
+const LINGER: Duration = Duration::from_secs(5);
+
+type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The switch that ends one connection; clones act on the same connection.
+#[derive(Clone)]
+pub(super) struct Hangup(Arc<watch::Sender<bool>>);
+
+impl Hangup {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Makes every read and write of the [`Line`] fail from now on.
+    pub(super) fn hang_up(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Ends once the connection is hung up.
+    pub(super) async fn gone(&self) {
+        // The sender lives in self, so the only way out is the value.
+        let _ = self.0.subscribe().wait_for(|gone| *gone).await;
+    }
+
+    fn boxed(&self) -> Gone {
+        let this = self.clone();
+        Box::pin(async move { this.gone().await })
+    }
+}
+
+/// A stream that a [`Hangup`] ends.
+pub(super) struct Line<S> {
+    stream: S,
+    /// One for each direction: reader and writer may be woken apart. `None` after it came true.
+    gone_reading: Option<Gone>,
+    gone_writing: Option<Gone>,
+    write_timeout: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+    linger: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Line<S> {
+    /// `write_timeout`: how long a write may wait without the peer taking a single octet.
+    pub(super) fn new(stream: S, hangup: &Hangup, write_timeout: Duration) -> Self {
+        Self {
+            stream,
+            gone_reading: Some(hangup.boxed()),
+            gone_writing: Some(hangup.boxed()),
+            write_timeout,
+            stalled: None,
+            linger: None,
+        }
+    }
+
+    /// Lets a write that waits have `write_timeout` and not more.
+    fn within_timeout<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if write.is_ready() {
+            self.stalled = None;
+            return write;
+        }
+        let timeout = self.write_timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        match stalled.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+fn is_gone(gone: &mut Option<Gone>, cx: &mut Context<'_>) -> bool {
+    if let Some(waiting) = gone
+        && waiting.as_mut().poll(cx).is_ready()
+    {
+        *gone = None;
+    }
+    gone.is_none()
+}
+
+fn aborted<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if is_gone(&mut self.gone_reading, cx) {
+            return aborted();
+        }
+        if let Some(linger) = &mut self.linger
+            && linger.as_mut().poll(cx).is_ready()
+        {
+            return aborted();
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if is_gone(&mut self.gone_writing, cx) {
+            return aborted();
+        }
+        let write = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.within_timeout(cx, write)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if is_gone(&mut self.gone_writing, cx) {
+            return aborted();
+        }
+        let flush = Pin::new(&mut self.stream).poll_flush(cx);
+        self.within_timeout(cx, flush)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if is_gone(&mut self.gone_writing, cx) {
+            return aborted();
+        }
+        self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let shutdown = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.within_timeout(cx, shutdown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_hung_up_line_ends_a_read_that_waits() {
+        let (_peer, stream) = duplex(16);
+        let hangup = Hangup::new();
+        let mut line = Line::new(stream, &hangup, TIMEOUT);
+        let reading = tokio::spawn(async move { line.read_u8().await });
+        hangup.hang_up();
+        let error = reading.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_nobody_takes_fails_after_the_write_timeout() {
+        let (_peer, stream) = duplex(16);
+        let mut line = Line::new(stream, &Hangup::new(), TIMEOUT);
+        let begun = tokio::time::Instant::now();
+        let error = line.write_all(&[0; 32]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_octet_taken_starts_the_write_timeout_again() {
+        let (mut peer, stream) = duplex(16);
+        let mut line = Line::new(stream, &Hangup::new(), TIMEOUT);
+        let writing = tokio::spawn(async move { line.write_all(&[0; 20]).await });
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_secs(59)).await;
+            peer.read_u8().await.unwrap();
+        }
+        writing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_never_closes_is_left_after_the_linger_time() {
+        let (_peer, stream) = duplex(16);
+        let mut line = Line::new(stream, &Hangup::new(), TIMEOUT);
+        line.shutdown().await.unwrap();
+        let error = line.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+}

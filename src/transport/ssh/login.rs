@@ -1,0 +1,291 @@
+//! Who may log in: the users of ietf-system (RFC 7317, section 3.5), their passwords and their keys.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, PublicKey};
+use tracing::{info, warn};
+use zeroize::Zeroizing;
+
+use super::Shared;
+use super::line::Hangup;
+use crate::model::settings::UserEntry;
+
+/// Compares a clear-text password with an iana-crypt-hash (`$5$…`, `$6$…`). Slow on purpose: called where it may block.
+pub type Verify = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
+/// What is compared when nobody has a password; no password has this hash.
+const NOBODYS_HASH: &str = "$6$tether.nobody$\
+    0000000000000000000000000000000000000000000000000000000000000000000000000000000000000.";
+
+/// Rounds of the SHA-crypt schemes when the hash does not say.
+const DEFAULT_ROUNDS: u32 = 5000;
+/// Longer passwords are wrong without being hashed: the cost of SHA-crypt grows with the length.
+const LONGEST_PASSWORD: usize = 1024;
+/// RFC 8332 leaves the size to policy; NIST SP 800-131A disallows less.
+const SMALLEST_RSA_KEY: usize = 2048;
+
+/// The users as the login looks them up.
+#[derive(Debug, Default)]
+pub struct Users {
+    by_name: HashMap<String, User>,
+    /// What an unknown user's password is compared with: the costliest hash of all, so a name cannot be found out by
+    /// the time an answer takes.
+    decoy: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    password: Option<String>,
+    keys: Vec<KeyData>,
+}
+
+impl Users {
+    /// Takes what the configuration says. A password of a scheme that is not accepted at login and a key that cannot
+    /// be used are left out, with a line in the log.
+    pub fn new(entries: &[UserEntry]) -> Self {
+        let by_name: HashMap<_, _> = entries
+            .iter()
+            .map(|entry| (entry.name.clone(), User::new(entry)))
+            .collect();
+        let hashes = by_name.values().filter_map(|user| user.password.as_ref());
+        let decoy = hashes.max_by_key(|hash| rounds(hash)).cloned();
+        Self { by_name, decoy }
+    }
+
+    /// Whether there is such a user.
+    pub fn contains(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// The hash to compare with, and whether being equal to it would mean anything.
+    fn hash(&self, name: &str) -> (&str, bool) {
+        match self.by_name.get(name).and_then(|u| u.password.as_deref()) {
+            Some(hash) => (hash, true),
+            None => (self.decoy.as_deref().unwrap_or(NOBODYS_HASH), false),
+        }
+    }
+
+    fn has_key(&self, name: &str, key: &KeyData) -> bool {
+        let user = self.by_name.get(name);
+        user.is_some_and(|user| user.keys.contains(key))
+    }
+}
+
+impl User {
+    fn new(entry: &UserEntry) -> Self {
+        let password = entry.password.clone();
+        Self {
+            password: password.filter(|hash| hash.starts_with("$5$") || hash.starts_with("$6$")),
+            keys: entry
+                .authorized_keys
+                .iter()
+                .filter_map(|(_, blob)| usable_key(&entry.name, blob))
+                .collect(),
+        }
+    }
+}
+
+fn usable_key(user: &str, blob: &[u8]) -> Option<KeyData> {
+    let key = match PublicKey::from_bytes(blob) {
+        Ok(key) => key.key_data().clone(),
+        Err(error) => {
+            warn!(user, %error, "an authorized key cannot be read and is not used");
+            return None;
+        }
+    };
+    let size = key.rsa().map(|rsa| rsa.key_size() as usize);
+    let usable = match key.algorithm() {
+        Algorithm::Rsa { .. } => size.is_some_and(|bits| bits >= SMALLEST_RSA_KEY),
+        other => is_accepted(&other),
+    };
+    if !usable {
+        let algorithm = key.algorithm();
+        warn!(user, %algorithm, ?size, "an authorized key is too weak or of no accepted kind and is not used");
+    }
+    usable.then_some(key)
+}
+
+/// The signature algorithms of a login; `ssh-rsa` is not among them, it signs with SHA-1 (RFC 8332, section 1).
+pub(super) fn is_accepted(algorithm: &Algorithm) -> bool {
+    matches!(
+        algorithm,
+        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { hash: Some(_) }
+    )
+}
+
+fn rounds(hash: &str) -> u32 {
+    hash.split('$')
+        .find_map(|field| field.strip_prefix("rounds="))
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(DEFAULT_ROUNDS)
+}
+
+/// What became of one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Accepted,
+    Refused,
+    /// Refused, and it was the last one.
+    Exhausted,
+}
+
+/// The attempts to log in on one connection.
+pub(super) struct Login {
+    shared: Arc<Shared>,
+    source: Option<IpAddr>,
+    hangup: Hangup,
+    failures: u32,
+    attempts: u32,
+    user: Option<String>,
+}
+
+impl Login {
+    pub(super) fn new(shared: Arc<Shared>, source: Option<IpAddr>, hangup: Hangup) -> Self {
+        let attempts = shared.limits.borrow().login_attempts;
+        Self {
+            shared,
+            source,
+            hangup,
+            failures: 0,
+            attempts,
+            user: None,
+        }
+    }
+
+    /// Whether no further attempt is answered.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.failures >= self.attempts
+    }
+
+    /// Who has logged in.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// One try with a password.
+    pub(super) async fn password(&mut self, user: &str, password: &str) -> Verdict {
+        let (hash, counts) = {
+            let users = self.shared.users.borrow();
+            let (hash, counts) = users.hash(user);
+            (hash.to_owned(), counts)
+        };
+        let equal = self.compare(password, hash).await;
+        if equal && counts {
+            return self.accept(user, "password");
+        }
+        self.refuse(user)
+    }
+
+    /// Whether it is worth the client's while to sign with this key.
+    pub(super) fn offers(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> bool {
+        is_accepted(algorithm) && self.shared.users.borrow().has_key(user, key.key_data())
+    }
+
+    /// The client has proved that it has this key.
+    pub(super) fn proves(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Verdict {
+        if self.offers(user, key, algorithm) {
+            self.accept(user, "publickey")
+        } else {
+            self.refuse(user)
+        }
+    }
+
+    /// Waits as long as this source has earned, then compares, unless the connection ends before.
+    async fn compare(&self, password: &str, hash: String) -> bool {
+        let too_long = password.len() > LONGEST_PASSWORD;
+        let clear = Zeroizing::new(if too_long { "" } else { password }.to_owned());
+        let compared = async {
+            tokio::time::sleep(self.delay()).await;
+            // Never closed, so the only way out is a permit; without one nothing is compared.
+            let _permit = self.shared.hashing.acquire().await.ok()?;
+            let verify = self.shared.verify.clone();
+            let compared = tokio::task::spawn_blocking(move || verify(&clear, &hash));
+            compared.await.ok()
+        };
+        let equal = tokio::select! {
+            equal = compared => equal.unwrap_or(false),
+            () = self.hangup.gone() => false,
+        };
+        equal && !too_long
+    }
+
+    fn delay(&self) -> Duration {
+        let throttle = self.shared.throttle();
+        self.source.map_or(Duration::ZERO, |source| {
+            throttle.delay(source, Instant::now())
+        })
+    }
+
+    fn accept(&mut self, user: &str, method: &str) -> Verdict {
+        self.shared.counters.logins.fetch_add(1, Relaxed);
+        info!(user, method, source = ?self.source, "ssh login");
+        self.user = Some(user.to_owned());
+        Verdict::Accepted
+    }
+
+    fn refuse(&mut self, user: &str) -> Verdict {
+        self.failures += 1;
+        self.shared.counters.failed_logins.fetch_add(1, Relaxed);
+        if let Some(source) = self.source {
+            self.shared.throttle().failed(source, Instant::now());
+        }
+        // The name comes from the network: quoted, and not longer than a line.
+        let user: String = user.chars().take(64).collect();
+        warn!(?user, source = ?self.source, failures = self.failures, "ssh login refused");
+        if self.is_exhausted() {
+            Verdict::Exhausted
+        } else {
+            Verdict::Refused
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, password: Option<&str>) -> UserEntry {
+        UserEntry {
+            name: name.into(),
+            password: password.map(Into::into),
+            authorized_keys: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_unknown_user_is_compared_with_the_costliest_hash_and_never_matches() {
+        let users = Users::new(&[
+            entry("a", Some("$5$salt$x")),
+            entry("b", Some("$6$rounds=90000$salt$x")),
+            entry("c", None),
+        ]);
+        let costliest = ("$6$rounds=90000$salt$x", false);
+        assert_eq!(users.hash("nobody"), costliest);
+        assert_eq!(users.hash("c"), costliest);
+        assert_eq!(users.hash("a"), ("$5$salt$x", true));
+    }
+
+    #[test]
+    fn an_md5_password_never_counts() {
+        let users = Users::new(&[entry("a", Some("$1$salt$x"))]);
+        assert_eq!(users.hash("a"), (NOBODYS_HASH, false));
+    }
+
+    #[test]
+    fn an_unreadable_key_is_left_out_and_the_user_stays() {
+        let mut user = entry("a", None);
+        user.authorized_keys = vec![("ssh-ed25519".into(), b"rubbish".to_vec())];
+        assert!(Users::new(&[user]).contains("a"));
+    }
+
+    #[test]
+    fn rsa_signatures_with_sha1_are_not_accepted() {
+        assert!(!is_accepted(&Algorithm::Rsa { hash: None }));
+        assert!(is_accepted(&Algorithm::Ed25519));
+    }
+}
