@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::{Peer, Serve, Transport};
+use super::{Peer, Serve, Transport, stopped};
 
 /// The user whom root and the agent's own user are.
 const ADMIN: &str = "admin";
@@ -77,13 +77,12 @@ impl LocalServer {
     }
 
     /// Serves all who connect until `shutdown` says true; then gives their sessions two seconds to end.
-    pub async fn run(self, serve: Serve, mut shutdown: watch::Receiver<bool>) {
+    pub async fn run(self, serve: Serve, shutdown: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
-        let mut backing_off = shutdown.clone();
         loop {
             tokio::select! {
-                _ = shutdown.wait_for(|shutdown| *shutdown) => break,
+                () = stopped(&shutdown) => break,
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
@@ -99,9 +98,8 @@ impl LocalServer {
                     }
                     Err(error) => {
                         warn!(%error, "the local socket cannot accept a connection");
-                        let stop = backing_off.wait_for(|shutdown| *shutdown);
                         // A shutdown is seen again at the head of the loop.
-                        let _ = timeout(ACCEPT_BACK_OFF, stop).await;
+                        let _ = timeout(ACCEPT_BACK_OFF, stopped(&shutdown)).await;
                     }
                 }
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 
 pub mod local;
 pub mod ssh;
@@ -39,3 +40,8 @@ pub struct Peer {
 
 /// Serves one session to its end. It must end soon after its stream does.
 pub type Serve = Arc<dyn Fn(BoxedStream, Peer) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Ends when the agent stops, or when whoever would say so is gone.
+async fn stopped(shutdown: &watch::Receiver<bool>) {
+    let _ = shutdown.clone().wait_for(|shutdown| *shutdown).await;
+}

@@ -50,7 +50,11 @@ impl Admission {
             admission: self.clone(),
             number,
         };
-        if full { Admitted::InsteadOf(slot) } else { Admitted::Yes(slot) }
+        if full {
+            Admitted::InsteadOf(slot)
+        } else {
+            Admitted::Yes(slot)
+        }
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {
@@ -98,7 +102,9 @@ mod tests {
     #[tokio::test]
     async fn a_full_server_ends_the_oldest_connection_without_login() {
         let admission = Admission::default();
-        let (Admitted::Yes(user), _) = admit(&admission, 3) else { panic!() };
+        let (Admitted::Yes(user), _) = admit(&admission, 3) else {
+            panic!()
+        };
         user.logged_in();
         let (_first, first_hangup) = admit(&admission, 3);
         let (_second, _) = admit(&admission, 3);
@@ -110,7 +116,9 @@ mod tests {
     #[test]
     fn connections_with_login_never_give_way() {
         let admission = Admission::default();
-        let (Admitted::Yes(user), _) = admit(&admission, 1) else { panic!() };
+        let (Admitted::Yes(user), _) = admit(&admission, 1) else {
+            panic!()
+        };
         user.logged_in();
         assert!(matches!(admit(&admission, 1).0, Admitted::No));
         drop(user);

@@ -47,7 +47,10 @@ pub(super) async fn run_session(
     serve(Box::new(stream), peer).await;
     let overflowed = inbox.has_overflowed();
     if overflowed {
-        warn!(user, source, "ssh channel ended: the client sends without regard to its window");
+        warn!(
+            user,
+            source, "ssh channel ended: the client sends without regard to its window"
+        );
     }
     // Each of the three only fails if the connection is gone, and then there is nobody to tell.
     let farewell = async {

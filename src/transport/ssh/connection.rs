@@ -15,7 +15,7 @@ use super::admission::Slot;
 use super::handler::{Connection, Progress};
 use super::line::{Hangup, Line};
 use super::{ConnectionError, Shared};
-use crate::transport::ByteStream;
+use crate::transport::{ByteStream, stopped};
 
 /// A connection that serves nobody after its login, or any more, ends after this time.
 const IDLE: Duration = Duration::from_secs(60);
@@ -52,16 +52,21 @@ pub(super) async fn serve(
     let handler = Connection::new(shared.clone(), source, hangup.clone(), sender);
     let line = Line::new(stream, &hangup, write_timeout);
     // The wait for the client's identification string is the one thing the library does before its own task exists.
-    let mut shutdown = shared.shutdown.clone();
     let begun = tokio::select! {
         begun = timeout_at(deadline, run_stream(shared.config.clone(), line, handler)) => begun,
-        _ = shutdown.wait_for(|shutdown| *shutdown) => return,
+        () = stopped(&shared.shutdown) => return,
     };
     let end = match begun {
         Err(_) => End::LoginTimeout,
         Ok(Err(error)) => End::Gone(Err(error)),
         Ok(Ok(session)) => {
-            let mut life = Life { shared: &shared, session, progress, hangup, slot };
+            let mut life = Life {
+                shared: &shared,
+                session,
+                progress,
+                hangup,
+                slot,
+            };
             life.run(deadline).await
         }
     };
@@ -112,7 +117,6 @@ impl Life<'_> {
     /// Waits for a reason to end.
     async fn watch(&mut self, login_deadline: Instant) -> End {
         let mut users = self.shared.users.clone();
-        let mut shutdown = self.shared.shutdown.clone();
         let mut deadline = Some((login_deadline, End::LoginTimeout));
         loop {
             let overdue = async {
@@ -124,8 +128,7 @@ impl Life<'_> {
             tokio::select! {
                 ended = &mut self.session => return End::Gone(ended),
                 () = overdue => return deadline.map_or(End::Idle, |(_, end)| end),
-                // An error means that whoever tells us is gone, and with it the agent.
-                _ = shutdown.wait_for(|shutdown| *shutdown) => return End::Shutdown,
+                () = stopped(&self.shared.shutdown) => return End::Shutdown,
                 Ok(()) = users.changed() => {}
                 Ok(()) = self.progress.changed() => {
                     let progress = self.progress.borrow_and_update().clone();

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, MethodKind, MethodSet, Pty};
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -81,7 +83,8 @@ impl Connection {
     }
 
     fn has_room(&mut self) -> bool {
-        self.channels.retain(|_, channel| !channel.inbox.is_closed());
+        self.channels
+            .retain(|_, channel| !channel.inbox.is_closed());
         self.channels.len() < self.shared.limits.borrow().channels
             && self.channels_in_all < CHANNELS_IN_ALL
     }
@@ -106,7 +109,12 @@ impl Connection {
         };
         self.shared.counters.sessions.fetch_add(1, Relaxed);
         let running = Running::new(self.progress.clone());
-        let session = run_session(self.shared.serve.clone(), peer, writer, channel.inbox.clone());
+        let session = run_session(
+            self.shared.serve.clone(),
+            peer,
+            writer,
+            channel.inbox.clone(),
+        );
         tokio::spawn(async move {
             session.await;
             drop(running);
@@ -169,7 +177,11 @@ impl Handler for Connection {
         self.may_still_try()?;
         let useful = self.login.offers(user, offer.public_key, offer.algorithm);
         // A client offers all its keys in turn: the wrong ones are no attempt to break in.
-        Ok(answer(if useful { Verdict::Accepted } else { Verdict::Refused }))
+        Ok(answer(if useful {
+            Verdict::Accepted
+        } else {
+            Verdict::Refused
+        }))
     }
 
     async fn auth_publickey(
@@ -178,7 +190,11 @@ impl Handler for Connection {
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, ConnectionError> {
         self.may_still_try()?;
-        Ok(answer(self.login.proves(user, key.public_key, key.algorithm)))
+        Ok(answer(self.login.proves(
+            user,
+            key.public_key,
+            key.algorithm,
+        )))
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), ConnectionError> {

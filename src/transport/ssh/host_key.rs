@@ -180,7 +180,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         HostKey::load_or_create(dir.path()).unwrap();
         let path = dir.path().join(FILE_NAME);
-        for rubbish in [&b""[..], b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", b"\xff\xfe"] {
+        for rubbish in [
+            &b""[..],
+            b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n",
+            b"\xff\xfe",
+        ] {
             fs::write(&path, rubbish).unwrap();
             let error = HostKey::load_or_create(dir.path()).err().unwrap();
             assert!(matches!(error, HostKeyError::Corrupt { .. }), "{error}");
@@ -197,7 +201,9 @@ mod tests {
 
     #[test]
     fn a_missing_state_directory_is_named_in_the_error() {
-        let error = HostKey::load_or_create(Path::new("/nonexistent/state")).err().unwrap();
+        let error = HostKey::load_or_create(Path::new("/nonexistent/state"))
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("/nonexistent/state"), "{error}");
     }
 }

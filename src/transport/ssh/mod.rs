@@ -22,7 +22,7 @@ use tracing::warn;
 use self::admission::{Admission, Admitted};
 use self::line::Hangup;
 use self::throttle::Throttle;
-use super::{ByteStream, Serve};
+use super::{ByteStream, Serve, stopped};
 use crate::model::settings::Limits;
 
 mod admission;
@@ -157,11 +157,11 @@ impl SshServer {
     }
 
     async fn accept(&self, listener: TcpListener) {
-        let mut shutdown = self.0.shutdown.clone();
+        let shutdown = &self.0.shutdown;
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                _ = shutdown.wait_for(|shutdown| *shutdown) => break,
+                () = stopped(shutdown) => break,
                 Some(_) = connections.join_next() => {}
                 accepted = listener.accept() => match accepted {
                     Ok((stream, from)) => {
@@ -171,10 +171,8 @@ impl SshServer {
                     Err(error) if is_the_peers(&error) => {}
                     Err(error) => {
                         warn!(%error, "ssh cannot accept a connection");
-                        let mut shutdown = self.0.shutdown.clone();
-                        let stop = shutdown.wait_for(|shutdown| *shutdown);
                         // A shutdown is seen again at the head of the loop.
-                        let _ = tokio::time::timeout(ACCEPT_BACK_OFF, stop).await;
+                        let _ = tokio::time::timeout(ACCEPT_BACK_OFF, stopped(shutdown)).await;
                     }
                 }
             }
@@ -188,7 +186,8 @@ impl SshServer {
         if let Err(error) = stream.set_nodelay(true) {
             warn!(%error, "ssh cannot set TCP_NODELAY");
         }
-        self.serve_stream(stream, Some(from.ip().to_canonical())).await;
+        self.serve_stream(stream, Some(from.ip().to_canonical()))
+            .await;
     }
 }
 

@@ -122,7 +122,10 @@ mod tests {
     fn addresses_of_one_ipv6_network_count_together() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
         for host in 0..5u16 {
-            throttle.failed(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host).into(), now);
+            throttle.failed(
+                Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host).into(),
+                now,
+            );
         }
         let neighbour = Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 9, 9, 9, 9).into();
         assert!(throttle.delay(neighbour, now) > Duration::ZERO);
