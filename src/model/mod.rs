@@ -7,3 +7,4 @@ pub mod secret;
 pub mod settings;
 pub mod status;
 pub mod tree;
+pub mod xml;

@@ -1,1 +1,169 @@
-//! To be written.
+//! The YANG context: which modules the agent implements, with which features.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use yang5::context::{Context, ContextFlags, EmbeddedModuleKey, EmbeddedModules};
+use yang5::schema::SchemaModule;
+
+use super::tree::{RawContext, SchemaNode};
+
+include!(concat!(env!("OUT_DIR"), "/modules.rs"));
+
+/// What the agent implements: module name and enabled features.
+const IMPLEMENTED: &[(&str, &[&str])] = &[
+    ("ietf-netconf", &["writable-running", "candidate", "rollback-on-error", "validate"]),
+    ("ietf-netconf-acm", &[]),
+    ("ietf-netconf-monitoring", &[]),
+    ("ietf-system", &["authentication", "local-users", "dns-udp-tcp-port", "timezone-name"]),
+    ("iana-crypt-hash", &["crypt-hash-md5", "crypt-hash-sha-256", "crypt-hash-sha-512"]),
+    ("iana-hardware", &[]),
+    ("ietf-hardware", &["hardware-state"]),
+    ("cloud-management", &[]),
+    ("device-hosts", &[]),
+    ("device-management", &[]),
+];
+
+/// Why the schema could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// libyang refused a module.
+    #[error("YANG module {module}: {reason}")]
+    Module {
+        /// Name or file of the module.
+        module: String,
+        /// What libyang says.
+        reason: String,
+    },
+}
+
+/// A handle on the one YANG context of the process.
+///
+/// The context is leaked: every data tree and schema node points into it, for as long as the process lives.
+#[derive(Clone, Copy)]
+pub struct Schema {
+    context: &'static Context,
+    raw: RawContext,
+}
+
+/// A module as yang-library and the hello list it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Module name.
+    pub name: String,
+    /// Latest revision date, if any.
+    pub revision: Option<String>,
+    /// XML namespace.
+    pub namespace: String,
+    /// False for a module that only lends types and groupings.
+    pub implemented: bool,
+    /// Enabled features.
+    pub features: Vec<String>,
+}
+
+impl Schema {
+    /// Makes the context with the agent's own set of modules and those in `extra` (the `--yang` option).
+    ///
+    /// # Errors
+    /// A module that libyang cannot load, with its words.
+    pub fn load(extra: &[PathBuf]) -> Result<Self, SchemaError> {
+        let failed = |module: &str, error: &yang5::Error| SchemaError::Module {
+            module: module.to_owned(),
+            reason: error.msg.clone().unwrap_or_else(|| "refused".to_owned()),
+        };
+        let mut context =
+            Context::new(ContextFlags::DISABLE_SEARCHDIR_CWD).map_err(|error| failed("(context)", &error))?;
+        super::tree::quiet();
+        // libyang keeps a pointer to the map, so it lives as long as the context: for ever.
+        context.set_embedded_modules(Box::leak(Box::new(embedded())));
+        let wanted: Vec<_> = IMPLEMENTED.iter().map(|(name, features)| (*name, None, *features)).collect();
+        context.load_modules(&wanted).map_err(|error| failed("of the agent", &error))?;
+        for file in extra {
+            let (directory, name) = file_parts(file);
+            let label = file.display().to_string();
+            context.set_searchdir(directory).map_err(|error| failed(&label, &error))?;
+            context.load_module(&name, None, &["*"]).map_err(|error| failed(&label, &error))?;
+        }
+        let context = Box::leak(Box::new(context));
+        let raw = RawContext::of(context).ok_or_else(|| failed("(context)", &yang5::Error::default()))?;
+        Ok(Self { context, raw })
+    }
+
+    /// The pointer to the context, for the tree alone.
+    pub(super) fn raw(self) -> RawContext {
+        self.raw
+    }
+
+    /// Every module, implemented or imported, internal ones included.
+    pub fn modules(self) -> impl Iterator<Item = Module> {
+        self.context.modules(false).map(|module| Module {
+            name: module.name().to_owned(),
+            revision: module.revision().map(str::to_owned),
+            namespace: module.namespace().to_owned(),
+            implemented: module.is_implemented(),
+            features: features(&module),
+        })
+    }
+
+    /// Namespace of an implemented module.
+    pub fn namespace(self, module: &str) -> Option<&'static str> {
+        self.context.get_module_implemented(module).map(|module| SchemaNode::static_namespace(&module))
+    }
+
+    /// Name of the implemented module of a namespace.
+    pub fn module_of(self, namespace: &str) -> Option<&'static str> {
+        // A namespace with a NUL byte cannot come out of XML; libyang would take its beginning.
+        if namespace.contains('\0') {
+            return None;
+        }
+        self.context.get_module_implemented_ns(namespace).map(|module| SchemaNode::static_name(&module))
+    }
+
+    /// A top-level data node, rpc or notification of an implemented module.
+    pub fn top(self, module: &str, name: &str) -> Option<SchemaNode> {
+        let module = self.context.get_module_implemented(module)?;
+        SchemaNode::top(&module, name)
+    }
+
+    /// The text of a module in YANG or YIN (RFC 6022, section 3.1).
+    pub fn text(self, name: &str, revision: Option<&str>, yin: bool) -> Option<String> {
+        let module = match revision {
+            Some(revision) => self.context.get_module(name, Some(revision)),
+            None => self.context.get_module_implemented(name).or_else(|| self.context.get_module_latest(name)),
+        }?;
+        let format =
+            if yin { yang5::schema::SchemaOutputFormat::YIN } else { yang5::schema::SchemaOutputFormat::YANG };
+        module.print_string(format, yang5::schema::SchemaPrinterFlags::empty()).ok()
+    }
+
+    /// A number that changes with the set of modules (RFC 8525, content-id).
+    pub fn content_id(self) -> u16 {
+        self.context.get_module_set_id()
+    }
+}
+
+fn embedded() -> EmbeddedModules {
+    let mut modules: EmbeddedModules = HashMap::new();
+    for (name, revision, text) in MODULES {
+        modules.insert(EmbeddedModuleKey::new(name, Some(revision), None, None), text);
+    }
+    modules
+}
+
+fn features(module: &SchemaModule<'_>) -> Vec<String> {
+    let listed = IMPLEMENTED.iter().find(|(name, _)| *name == module.name());
+    let names = listed.map_or(&[][..], |(_, features)| *features);
+    names.iter().filter(|name| module.feature_value(name).unwrap_or(false)).map(|name| (*name).to_owned()).collect()
+}
+
+/// Directory and module name of a file `name[@revision].yang`.
+fn file_parts(file: &Path) -> (PathBuf, String) {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = stem.split('@').next().unwrap_or_default().to_owned();
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    (directory, name)
+}
+
