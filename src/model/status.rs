@@ -35,7 +35,7 @@ macro_rules! spelt {
 }
 
 spelt! {
-    /// `connection-state`: of the main connection, and of each subconnection.
+    /// `connection-state`: the phase of the main connection.
     ConnectionState {
         /// Nothing stands and nothing is asked for at the moment.
         Unconnected = "unconnected", "Unconnected";
@@ -43,6 +43,20 @@ spelt! {
         Request = "request", "Request";
         /// From the 101 on.
         Established = "established", "Established";
+    }
+}
+
+spelt! {
+    /// `subconnection/state`
+    SubconnectionState {
+        /// Being made.
+        Connecting = "connecting", "Connecting";
+        /// From the 101 on.
+        Established = "established", "Established";
+        /// Until its next attempt.
+        Waiting = "waiting", "Waiting";
+        /// There is none any more; seen in notifications alone.
+        Closed = "closed", "Closed";
     }
 }
 
@@ -310,7 +324,7 @@ pub struct SubconnectionStatus {
     /// Name of the service.
     pub service: String,
     /// How far it is.
-    pub state: ConnectionState,
+    pub state: SubconnectionState,
     /// From the last list.
     pub url: String,
     /// When the 101 came.

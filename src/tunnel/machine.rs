@@ -1,1 +1,398 @@
-//! To be written.
+//! ★ The cloud connection as a machine: an event and the time go in, actions come out, and nothing here waits.
+//!
+//! ```text
+//!                 Target                Resolved            Connected           Granted          Registered
+//!  Idle ───────────────────► Resolving ─────────► Connecting ────────► Authenticating ──► Registering ──► Handshaking
+//!   ▲                          ▲   │ any step: refused, failed, 10 s passed                                    │ 101
+//!   │ no target                │   ▼                                                                           ▼
+//!   └─────────────────────── Waiting ◄──────────────────────── lost ─────────────────────────────────── Established
+//! ```
+//!
+//! A state carries its own data and its own deadline, so leaving it disarms it. Every action that is answered carries a
+//! number which its reply echoes; the machine waits for exactly one number at a time, and one arm of [`Tunnel::handle`]
+//! drops all others. The driver executes actions and reports events; it decides nothing.
+//!
+//! `machine/course.rs` walks from the lookup to the 101, `machine/established.rs` lives from there on,
+//! `machine/retry.rs` decides when and where the next attempt goes, `machine/unbinding.rs` keeps the unbinding code.
+
+mod course;
+mod established;
+pub mod event;
+mod retry;
+mod unbinding;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+pub use event::{Action, Attempt, CloseCode, Event, Notification, Reply};
+
+use crate::model::status::{
+    CloudStatus, ConnectionState, DeviceState, FailureReason, Keepalives, LastDown, LastDownReason,
+    ProcessState, ServerStatus, SubconnectionState, SubconnectionStatus, Unbinding,
+};
+use crate::tunnel::target::{Origins, Target};
+use course::{Course, Leg};
+use established::Established;
+use retry::Retry;
+
+/// Each of resolve, TCP, TLS, authentication, registration, handshake and list has this long (cloud-protocol.md).
+pub const STEP_DEADLINE: Duration = Duration::from_secs(10);
+/// "If the device does not receive a response from the cloud server within three keepalive intervals" (manual).
+pub const SILENT_INTERVALS: u32 = 3;
+
+/// Gives out the numbers of the actions.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    /// One that was never given before.
+    pub fn next(&mut self) -> Attempt {
+        self.0 += 1;
+        Attempt(self.0)
+    }
+}
+
+/// What a machine starts from.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Seed of all waits; different on each device and each start.
+    pub seed: u64,
+    /// Keepalive interval.
+    pub keepalive_interval: Duration,
+    /// Read back from the store.
+    pub unbinding: Unbinding,
+    /// Read back from the store.
+    pub last_down: Option<LastDown>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No server is known.
+    Idle,
+    Resolving {
+        course: Course,
+        deadline: Instant,
+    },
+    Connecting {
+        course: Course,
+        leg: Leg,
+        deadline: Instant,
+    },
+    Authenticating {
+        course: Course,
+        deadline: Instant,
+    },
+    Registering {
+        course: Course,
+        deadline: Instant,
+    },
+    Handshaking {
+        course: Course,
+        deadline: Instant,
+    },
+    Established(Box<Established>),
+    Waiting {
+        until: Instant,
+    },
+    /// The agent ends; nothing follows.
+    Stopped,
+}
+
+/// The state container beyond what the state itself tells.
+#[derive(Debug)]
+struct Shown {
+    process: ProcessState,
+    failure: Option<FailureReason>,
+    server: Option<ServerStatus>,
+    clock_unset: bool,
+    attempts: u64,
+    keepalives: Keepalives,
+    ignored: u64,
+}
+
+/// The cloud connection of the device: at most one main connection, and its subconnections.
+#[derive(Debug)]
+pub struct Tunnel {
+    state: State,
+    /// The number of the reply that is waited for.
+    asked: Attempt,
+    numbers: Numbers,
+    target: Option<Target>,
+    origins: Origins,
+    interval: Duration,
+    services: BTreeSet<String>,
+    unbinding: Unbinding,
+    last_down: Option<LastDown>,
+    retry: Retry,
+    shown: Shown,
+    out: Vec<Action>,
+}
+
+impl Tunnel {
+    /// A tunnel without a target.
+    pub fn new(start: Start) -> Self {
+        Self {
+            state: State::Idle,
+            asked: Attempt::default(),
+            numbers: Numbers::default(),
+            target: None,
+            origins: Origins::default(),
+            interval: start.keepalive_interval,
+            services: BTreeSet::new(),
+            unbinding: start.unbinding,
+            last_down: start.last_down,
+            retry: Retry::new(start.seed),
+            shown: Shown {
+                process: ProcessState::DnsNotParsed,
+                failure: None,
+                server: None,
+                clock_unset: false,
+                attempts: 0,
+                keepalives: Keepalives::default(),
+                ignored: 0,
+            },
+            out: Vec::new(),
+        }
+    }
+
+    /// The only mutator: what happened, and when. The actions are to be done in their order.
+    pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        if matches!(self.state, State::Stopped) {
+            return Vec::new();
+        }
+        let before = self.milestones();
+        match event {
+            Event::Reply(attempt, _) if attempt != self.asked => {} // late, repeated or overtaken
+            Event::Reply(_, reply) => self.replied(reply, now),
+            Event::SubconnectionReply(attempt, reply) => {
+                self.subconnection_replied(attempt, reply, now);
+            }
+            Event::Target {
+                target,
+                origins,
+                cause,
+            } => {
+                self.origins = origins;
+                self.new_target(target, cause.into(), now);
+            }
+            Event::KeepaliveInterval(interval) => self.new_interval(interval, now),
+            Event::Services(services) => self.new_services(services, now),
+            Event::ConfiguredCode(code) => self.configured_code(code, now),
+            Event::Unbind(code) => self.new_code(code, now),
+            Event::Reset => self.reset(now),
+            Event::HostsChanged => self.wake(now),
+            Event::NetworkChanged => self.network_changed(now),
+            Event::Tick => self.tick(now),
+            Event::Shutdown => self.stop(now),
+        }
+        self.announce(&before);
+        std::mem::take(&mut self.out)
+    }
+
+    /// When `Event::Tick` is due; `None` while only an event can bring anything about.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle | State::Stopped => None,
+            State::Resolving { deadline, .. }
+            | State::Connecting { deadline, .. }
+            | State::Authenticating { deadline, .. }
+            | State::Registering { deadline, .. }
+            | State::Handshaking { deadline, .. } => Some(*deadline),
+            State::Established(established) => Some(established.deadline()),
+            State::Waiting { until } => Some(*until),
+        }
+    }
+
+    /// The state container as it is now.
+    pub fn status(&self) -> CloudStatus {
+        let (connection, device) = self.phase();
+        let established = self.established();
+        CloudStatus {
+            connection,
+            device,
+            process: self.shown.process,
+            failure: self.shown.failure,
+            server: self.shown.server.clone(),
+            domain_origin: self.origins.domain,
+            password_origin: self.origins.password,
+            connected_at: established.map(Established::since),
+            clock_unset: self.shown.clock_unset,
+            last_down: self.last_down,
+            attempts: self.shown.attempts,
+            next_attempt_at: match self.state {
+                State::Waiting { until } => Some(until),
+                _ => None,
+            },
+            keepalives: self.shown.keepalives,
+            unbinding: self.unbinding.clone(),
+            discovered: Vec::new(),
+            subconnections: established.map_or_else(Vec::new, Established::subconnections),
+            ignored_messages: self.shown.ignored,
+        }
+    }
+
+    fn phase(&self) -> (ConnectionState, DeviceState) {
+        use ConnectionState::{Established, Request, Unconnected};
+        match &self.state {
+            State::Idle | State::Stopped => (Unconnected, DeviceState::Idle),
+            State::Resolving { .. } => (Request, DeviceState::Resolving),
+            State::Connecting { .. } => (Request, DeviceState::Connecting),
+            State::Authenticating { .. } => (Request, DeviceState::Authenticating),
+            State::Registering { .. } => (Request, DeviceState::Registering),
+            State::Handshaking { .. } => (Request, DeviceState::Handshaking),
+            State::Established(established) => (Established, established.device_state()),
+            State::Waiting { .. } => (Unconnected, DeviceState::Waiting),
+        }
+    }
+
+    fn established(&self) -> Option<&Established> {
+        match &self.state {
+            State::Established(established) => Some(established),
+            _ => None,
+        }
+    }
+
+    /// An equal target is the same connection: "the device retains the cloud connection" (manual).
+    fn new_target(&mut self, target: Option<Target>, reason: LastDownReason, now: Instant) {
+        let target = target.filter(|target| !target.ways.is_empty());
+        if target == self.target {
+            return;
+        }
+        self.leave(reason, CloseCode::NORMAL, now);
+        self.retry
+            .new_target(target.as_ref().map_or(0, |target| target.ways.len()));
+        self.target = target;
+        self.shown.failure = None;
+        self.begin(now);
+    }
+
+    fn reset(&mut self, now: Instant) {
+        self.leave(LastDownReason::ResetByOperator, CloseCode::NORMAL, now);
+        self.retry.lift_holds();
+        self.begin(now);
+    }
+
+    fn stop(&mut self, now: Instant) {
+        self.leave(LastDownReason::Shutdown, CloseCode::GOING_AWAY, now);
+        self.state = State::Stopped;
+    }
+
+    /// Ends whatever is going on, from this side. Replies to it are stale from here on.
+    fn leave(&mut self, reason: LastDownReason, code: CloseCode, now: Instant) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Established(established) => {
+                self.end_established(*established, reason, Some(code), now);
+            }
+            State::Idle | State::Waiting { .. } | State::Stopped => {}
+            State::Resolving { .. }
+            | State::Connecting { .. }
+            | State::Authenticating { .. }
+            | State::Registering { .. }
+            | State::Handshaking { .. } => self.out.push(Action::Abort),
+        }
+        self.asked = self.numbers.next();
+    }
+
+    fn replied(&mut self, reply: Reply, now: Instant) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            established @ State::Established(_) => {
+                self.state = established;
+                self.heard(reply, now);
+            }
+            attempt => self.walk(attempt, reply, now),
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return;
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Resolving { course, .. } | State::Connecting { course, .. } => {
+                self.fail(course, FailureReason::Timeout, None, now);
+            }
+            State::Authenticating { course, .. }
+            | State::Registering { course, .. }
+            | State::Handshaking { course, .. } => {
+                self.shown.process = ProcessState::MessageNotReceived;
+                self.fail(course, FailureReason::Timeout, None, now);
+            }
+            State::Waiting { .. } => self.begin(now),
+            established @ State::Established(_) => {
+                self.state = established;
+                self.keep(now);
+            }
+            quiet @ (State::Idle | State::Stopped) => self.state = quiet,
+        }
+    }
+
+    fn milestones(&self) -> Milestones {
+        Milestones {
+            connection: self.phase().0,
+            subconnections: self.status_of_subconnections(),
+        }
+    }
+
+    fn status_of_subconnections(&self) -> BTreeMap<String, SubconnectionStatus> {
+        let all = self
+            .established()
+            .map_or_else(Vec::new, Established::subconnections);
+        all.into_iter()
+            .map(|one| (one.service.clone(), one))
+            .collect()
+    }
+
+    /// One notification for each state that is another after an event than before it, however it came about.
+    fn announce(&mut self, before: &Milestones) {
+        let (state, device) = self.phase();
+        if state != before.connection {
+            let ended = before.connection == ConnectionState::Established;
+            let changed = Notification::ConnectionStateChanged {
+                previous: before.connection,
+                state,
+                device,
+                server: self.shown.server.clone(),
+                failure: self.shown.failure,
+                down: self
+                    .last_down
+                    .filter(|_| ended)
+                    .map(|last_down| last_down.reason),
+            };
+            self.out.push(Action::Notify(changed));
+        }
+        let after = self.status_of_subconnections();
+        for gone in before.subconnections.values() {
+            if !after.contains_key(&gone.service) {
+                self.announce_subconnection(Some(gone), gone, SubconnectionState::Closed);
+            }
+        }
+        for now in after.values() {
+            let previous = before.subconnections.get(&now.service);
+            if previous.map(|before| before.state) != Some(now.state) {
+                self.announce_subconnection(previous, now, now.state);
+            }
+        }
+    }
+
+    fn announce_subconnection(
+        &mut self,
+        previous: Option<&SubconnectionStatus>,
+        subject: &SubconnectionStatus,
+        state: SubconnectionState,
+    ) {
+        self.out
+            .push(Action::Notify(Notification::SubconnectionStateChanged {
+                service: subject.service.clone(),
+                previous: previous.map(|before| before.state),
+                state,
+                url: subject.url.clone(),
+                failure: subject.failure,
+            }));
+    }
+}
+
+/// What is compared over an event to know what to announce.
+struct Milestones {
+    connection: ConnectionState,
+    subconnections: BTreeMap<String, SubconnectionStatus>,
+}

@@ -1,1 +1,243 @@
-//! To be written.
+//! Whom to dial: what DHCP discovered comes before what is configured, domain and password each on its own.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::model::settings::{CloudSettings, Secret};
+use crate::model::status::Origin;
+use crate::tunnel::wire::Host;
+
+/// What DHCP options 252 and 253 brought, over all interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discovered {
+    /// Option 253.
+    pub domain: Option<String>,
+    /// Option 252.
+    pub password: Option<Secret>,
+}
+
+/// The family of the addresses that a name is resolved to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// A records.
+    Ipv4,
+    /// AAAA records.
+    Ipv6,
+}
+
+/// The road that every connection to the cloud takes on this device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path {
+    /// Source address.
+    pub source: Option<IpAddr>,
+    /// VRF, absent for the public network.
+    pub vpn_instance: Option<String>,
+}
+
+/// One server in one address family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Name or literal, in the form in which two are compared.
+    pub host: Host,
+    /// TCP port.
+    pub port: u16,
+    /// Records to ask for.
+    pub family: Family,
+    /// Source address and VRF.
+    pub path: Path,
+}
+
+/// Everything a tunnel depends on: two that are equal are the same connection (model.md, "Equal target means").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The ways, in the order to try; never empty.
+    pub ways: Vec<Way>,
+    /// Password in clear text.
+    pub password: Option<Secret>,
+    /// Trust anchors (DER), a set; empty means the platform's roots.
+    pub trust: Arc<BTreeSet<Vec<u8>>>,
+}
+
+/// Where the domain and the password of a target come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// Of the domain; absent without one.
+    pub domain: Option<Origin>,
+    /// Of the password; absent without one.
+    pub password: Option<Origin>,
+}
+
+/// The effective target, `None` when no domain is known. "The domain name obtained through DHCP has a higher priority
+/// than the domain name configured manually", and so has the password (manual, "Restrictions and guidelines").
+pub fn target(settings: &CloudSettings, discovered: &Discovered) -> Option<Target> {
+    let found = discovered.domain.as_ref();
+    let ipv4 = found.or(settings.ipv4.domain.as_ref()).map(|domain| Way {
+        host: Host::new(domain),
+        port: settings.port,
+        family: Family::Ipv4,
+        path: Path {
+            source: settings.ipv4.source_ip.map(IpAddr::V4),
+            vpn_instance: settings.ipv4.vpn_instance.clone(),
+        },
+    });
+    let ipv6 = found.or(settings.ipv6.domain.as_ref()).map(|domain| Way {
+        host: Host::new(domain),
+        port: settings.port,
+        family: Family::Ipv6,
+        path: Path {
+            source: settings.ipv6.source_ip.map(IpAddr::V6),
+            vpn_instance: settings.ipv6.vpn_instance.clone(),
+        },
+    });
+    let mut ways: Vec<Way> = ipv4.into_iter().chain(ipv6).collect();
+    if found.is_some() {
+        drop_unfit_literals(&mut ways);
+    }
+    (!ways.is_empty()).then(|| Target {
+        ways,
+        password: discovered
+            .password
+            .as_ref()
+            .or(settings.password.as_ref())
+            .cloned(),
+        trust: Arc::clone(&settings.trust),
+    })
+}
+
+/// A discovered domain stands for both families; when it is an address, only one of them can dial it.
+fn drop_unfit_literals(ways: &mut Vec<Way>) {
+    ways.retain(|way| match way.host {
+        Host::Name(_) => true,
+        Host::Address(address) => address.is_ipv4() == (way.family == Family::Ipv4),
+    });
+}
+
+/// Where the values of [`target`] come from.
+pub fn origins(settings: &CloudSettings, discovered: &Discovered) -> Origins {
+    let origin = |found: bool, configured: bool| match (found, configured) {
+        (true, _) => Some(Origin::Dhcp),
+        (false, true) => Some(Origin::Configured),
+        (false, false) => None,
+    };
+    Origins {
+        domain: origin(
+            discovered.domain.is_some(),
+            settings.ipv4.domain.is_some() || settings.ipv6.domain.is_some(),
+        ),
+        password: origin(discovered.password.is_some(), settings.password.is_some()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configured(domain: &str) -> CloudSettings {
+        let mut settings = CloudSettings::default();
+        settings.ipv4.domain = Some(domain.into());
+        settings
+    }
+
+    fn found(domain: &str) -> Discovered {
+        Discovered {
+            domain: Some(domain.into()),
+            password: None,
+        }
+    }
+
+    fn dial(settings: &CloudSettings) -> Option<Target> {
+        target(settings, &Discovered::default())
+    }
+
+    #[test]
+    fn without_a_domain_there_is_no_target() {
+        let mut settings = CloudSettings::default();
+        settings.password = Some(Secret::new("x"));
+        assert_eq!(dial(&settings), None);
+    }
+
+    #[test]
+    fn case_and_trailing_dot_make_no_difference() {
+        assert_eq!(
+            dial(&configured("Cloud.COM.")),
+            dial(&configured("cloud.com"))
+        );
+        assert_ne!(
+            dial(&configured("cloud.org")),
+            dial(&configured("cloud.com"))
+        );
+    }
+
+    #[test]
+    fn everything_a_tunnel_depends_on_makes_a_difference() {
+        let changes: [fn(&mut CloudSettings); 5] = [
+            |s| s.port = 8443,
+            |s| s.password = Some(Secret::new("x")),
+            |s| s.ipv4.source_ip = Some([10, 0, 0, 1].into()),
+            |s| s.ipv4.vpn_instance = Some("red".into()),
+            |s| s.trust = Arc::new(BTreeSet::from([vec![1]])),
+        ];
+        for change in changes {
+            let mut settings = configured("cloud.com");
+            change(&mut settings);
+            assert_ne!(dial(&settings), dial(&configured("cloud.com")));
+        }
+    }
+
+    #[test]
+    fn the_keepalive_interval_and_the_code_make_none() {
+        let mut settings = configured("cloud.com");
+        settings.keepalive_interval = std::time::Duration::from_secs(10);
+        settings.unbinding_code = Some(Secret::new("4711"));
+        settings.disabled_services.insert("netconf".into());
+        assert_eq!(dial(&settings), dial(&configured("cloud.com")));
+    }
+
+    #[test]
+    fn ipv4_is_tried_before_ipv6() {
+        let mut settings = configured("cloud.com");
+        settings.ipv6.domain = Some("six.cloud.com".into());
+        let ways = dial(&settings).unwrap().ways;
+        assert_eq!(ways[0].host, Host::new("cloud.com"));
+        assert_eq!(ways[1].host, Host::new("six.cloud.com"));
+        assert_eq!(ways[1].family, Family::Ipv6);
+    }
+
+    #[test]
+    fn a_discovered_domain_replaces_both_configured_ones() {
+        let mut settings = configured("cloud.com");
+        settings.ipv6.domain = Some("six.cloud.com".into());
+        settings.ipv6.vpn_instance = Some("red".into());
+        let ways = target(&settings, &found("dhcp.example")).unwrap().ways;
+        assert!(ways.iter().all(|way| way.host == Host::new("dhcp.example")));
+        assert_eq!(ways[1].path.vpn_instance.as_deref(), Some("red"));
+        assert_eq!(
+            origins(&settings, &found("dhcp.example")).domain,
+            Some(Origin::Dhcp)
+        );
+    }
+
+    #[test]
+    fn a_discovered_address_is_dialled_in_its_own_family_alone() {
+        let ways = target(&CloudSettings::default(), &found("2001:db8::1"))
+            .unwrap()
+            .ways;
+        assert_eq!(ways.len(), 1);
+        assert_eq!(ways[0].family, Family::Ipv6);
+    }
+
+    #[test]
+    fn a_discovered_password_comes_first_and_an_identical_one_changes_nothing() {
+        let mut settings = configured("cloud.com");
+        settings.password = Some(Secret::new("same"));
+        let mut discovered = Discovered {
+            domain: None,
+            password: Some(Secret::new("same")),
+        };
+        assert_eq!(target(&settings, &discovered), dial(&settings));
+        discovered.password = Some(Secret::new("other"));
+        assert_ne!(target(&settings, &discovered), dial(&settings));
+        assert_eq!(origins(&settings, &discovered).password, Some(Origin::Dhcp));
+    }
+}

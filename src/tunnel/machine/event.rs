@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::model::settings::Secret;
 use crate::model::status::{
-    ConnectionState, FailureReason, LastDown, LastDownReason, Origin, Unbinding, UnbindingState,
+    ConnectionState, DeviceState, FailureReason, LastDown, LastDownReason, ServerStatus,
+    SubconnectionState, Unbinding, UnbindingState,
 };
-use crate::tunnel::target::{Family, Path, Target};
+use crate::tunnel::target::{Family, Origins, Path, Target};
 use crate::tunnel::wire::{
     CloudMessage, CloudUrl, DeviceMessage, Host, RegistrationAnswer, UpgradeRefusal,
 };
@@ -55,13 +56,14 @@ pub enum Cause {
     RolledBack,
 }
 
-/// Where the effective domain and password come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Origins {
-    /// Of the domain.
-    pub domain: Option<Origin>,
-    /// Of the password.
-    pub password: Option<Origin>,
+impl From<Cause> for LastDownReason {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Configuration => Self::ConfigurationChanged,
+            Cause::Discovery => Self::DiscoveryChanged,
+            Cause::RolledBack => Self::CommitRolledBack,
+        }
+    }
 }
 
 /// Everything that can happen to the cloud connection.
@@ -347,24 +349,36 @@ pub enum Action {
 pub enum Notification {
     /// `connection-state-changed`
     ConnectionStateChanged {
-        /// The new state.
+        /// The phase before.
+        previous: ConnectionState,
+        /// The phase now.
         state: ConnectionState,
-        /// Why the last attempt failed, unless established.
+        /// The step now.
+        device: DeviceState,
+        /// Whom it is about; absent when idle.
+        server: Option<ServerStatus>,
+        /// Why the last attempt failed; absent from the 101 on.
         failure: Option<FailureReason>,
-        /// Why the last tunnel ended, unless established.
-        last_down: Option<LastDownReason>,
+        /// Why the tunnel ended, when that is what happened.
+        down: Option<LastDownReason>,
     },
     /// `subconnection-state-changed`
     SubconnectionStateChanged {
         /// Its service.
         service: String,
-        /// The new state.
-        state: ConnectionState,
-        /// Why the last attempt failed, unless established.
+        /// Its state before; absent if it is new.
+        previous: Option<SubconnectionState>,
+        /// Its state now.
+        state: SubconnectionState,
+        /// Its URL.
+        url: String,
+        /// Why its last attempt failed; absent from the 101 on.
         failure: Option<FailureReason>,
     },
     /// `unbinding-answered`
     UnbindingAnswered {
+        /// Number of the code.
+        id: u64,
         /// Accepted or refused.
         state: UnbindingState,
         /// The cloud's word, when refused.
@@ -372,7 +386,11 @@ pub enum Notification {
     },
     /// `all-servers-failed`, once for each outage.
     AllServersFailed {
+        /// Attempts since the last establishment.
+        attempts: u64,
         /// The next attempt.
         next_attempt_at: Instant,
+        /// Those tried in the cycle, in order.
+        servers: Vec<(ServerStatus, FailureReason)>,
     },
 }

@@ -1,0 +1,114 @@
+//! The unbinding code: sent once for each commit or action that sets it, again until an answer came, never after
+//! (cloud-protocol.md, "Unbinding").
+
+use std::time::Instant;
+
+use super::event::{Action, Notification};
+use super::{State, Tunnel};
+use crate::model::settings::Secret;
+use crate::model::status::{Moment, UnbindingState};
+use crate::tunnel::wire::{DeviceMessage, UnbindAnswer};
+
+/// Longest reason of the cloud that is kept (`unbinding/reason` of the YANG module).
+const LONGEST_REASON: usize = 255;
+
+impl Tunnel {
+    /// The leaf as it is now; after the start too, where a value that was already taken over is not sent again.
+    pub(super) fn configured_code(&mut self, code: Option<Secret>, now: Instant) {
+        if code == self.unbinding.configured {
+            return;
+        }
+        let before = std::mem::replace(&mut self.unbinding.configured, code.clone());
+        match code {
+            Some(code) => self.new_code(code, now),
+            None => {
+                // A code that is taken out of the configuration before it was sent is not to be sent.
+                if self.unbinding.state == UnbindingState::Pending && self.unbinding.code == before
+                {
+                    self.unbinding.code = None;
+                    self.unbinding.state = UnbindingState::None;
+                    self.unbinding.at = None;
+                }
+                self.save_unbinding();
+            }
+        }
+    }
+
+    /// One more code; it takes the place of one that is not answered.
+    pub(super) fn new_code(&mut self, code: Secret, now: Instant) {
+        self.unbinding.id += 1;
+        self.unbinding.code = Some(code);
+        self.unbinding.reason = None;
+        self.unbinding.state = UnbindingState::Pending;
+        self.unbinding.at = Some(Moment::Run(now));
+        // Stored before it is sent: after a crash it goes out again under the same number.
+        self.save_unbinding();
+        self.send_code(now);
+    }
+
+    /// The code that still needs an answer, with its number.
+    pub(super) fn unanswered_code(&self) -> Option<(u64, Secret)> {
+        let code = self.unbinding.code.clone()?;
+        Some((self.unbinding.id, code))
+    }
+
+    /// Sends the code if there is one to send and a connection to send it on.
+    pub(super) fn send_code(&mut self, now: Instant) {
+        let Some((id, code)) = self.unanswered_code() else {
+            return;
+        };
+        let State::Established(established) = &mut self.state else {
+            return;
+        };
+        established.sends(self.interval, now);
+        self.out
+            .push(Action::Send(DeviceMessage::Unbind { code, id }));
+        self.code_sent(now);
+    }
+
+    /// It is on its way, by a message or with the authentication.
+    pub(super) fn code_sent(&mut self, now: Instant) {
+        if self.unbinding.state != UnbindingState::Sent {
+            self.unbinding.state = UnbindingState::Sent;
+            self.unbinding.at = Some(Moment::Run(now));
+            self.save_unbinding();
+        }
+    }
+
+    /// The cloud answered the code of this number. False when nobody waits for that answer.
+    pub(super) fn code_answered(&mut self, id: u64, answer: UnbindAnswer, now: Instant) -> bool {
+        if id != self.unbinding.id || self.unbinding.state != UnbindingState::Sent {
+            return false;
+        }
+        let (state, reason) = match answer {
+            UnbindAnswer::Accepted => (UnbindingState::Accepted, None),
+            UnbindAnswer::Refused { reason } => (UnbindingState::Refused, shorten(&reason)),
+        };
+        self.unbinding.code = None;
+        self.unbinding.state = state;
+        self.unbinding.reason.clone_from(&reason);
+        self.unbinding.at = Some(Moment::Run(now));
+        self.save_unbinding();
+        self.out
+            .push(Action::Notify(Notification::UnbindingAnswered {
+                id,
+                state,
+                reason,
+            }));
+        true
+    }
+
+    fn save_unbinding(&mut self) {
+        self.out.push(Action::SaveUnbinding(self.unbinding.clone()));
+    }
+}
+
+/// The cloud's word as it may stand in XML and in the leaf.
+fn shorten(reason: &str) -> Option<String> {
+    let reason: String = reason
+        .chars()
+        .filter(|c| !c.is_control() && !matches!(c, '\u{FFFE}' | '\u{FFFF}'))
+        .take(LONGEST_REASON)
+        .collect();
+    (!reason.is_empty()).then_some(reason)
+}
