@@ -1,6 +1,8 @@
 //! Message framing of NETCONF over SSH (RFC 6242, section 4): end-of-message marks until both hellos are
 //! exchanged, chunks after that when both sides have base:1.1.
 
+use std::borrow::Cow;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Ends a message in [`Framing::EndOfMessage`] (RFC 6242, section 4.3).
@@ -279,18 +281,27 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// A message as it goes onto the wire; it must not be empty, which no chunk can carry.
 pub fn encode(framing: Framing, message: &[u8]) -> Vec<u8> {
-    match framing {
-        Framing::EndOfMessage => [message, END_OF_MESSAGE].concat(),
-        Framing::Chunked => {
-            let mut wire = Vec::with_capacity(message.len() + 32);
-            for chunk in message.chunks(MAX_CHUNK as usize) {
-                wire.extend_from_slice(format!("\n#{}\n", chunk.len()).as_bytes());
-                wire.extend_from_slice(chunk);
-            }
-            wire.extend_from_slice(END_OF_CHUNKS);
-            wire
-        }
+    let mut wire = Vec::with_capacity(message.len() + 32);
+    for piece in pieces(framing, message) {
+        wire.extend_from_slice(&piece);
     }
+    wire
+}
+
+/// The same in pieces, none of which copies the message.
+pub fn pieces(framing: Framing, message: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let (chunks, end) = match framing {
+        Framing::EndOfMessage => (usize::MAX, END_OF_MESSAGE),
+        Framing::Chunked => (MAX_CHUNK as usize, END_OF_CHUNKS),
+    };
+    let content = message.chunks(chunks).flat_map(move |chunk| {
+        let head = match framing {
+            Framing::EndOfMessage => String::new(),
+            Framing::Chunked => format!("\n#{}\n", chunk.len()),
+        };
+        [Cow::Owned(head.into_bytes()), Cow::Borrowed(chunk)]
+    });
+    content.chain([Cow::Borrowed(end)])
 }
 
 #[cfg(test)]

@@ -201,6 +201,12 @@ impl<'a> Element<'a> {
         self.name() == name && self.namespace() == namespace
     }
 
+    /// Octets from the start tag to the end tag.
+    #[allow(clippy::len_without_is_empty)] // no element is empty of octets
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
     /// The start tag, with the attributes as written.
     pub fn tag(&self) -> &Tag<'a> {
         &self.tag

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use quick_xml::XmlVersion;
+use quick_xml::events::Event;
 use quick_xml::events::attributes::Attributes;
 use quick_xml::name::QName;
+use quick_xml::{Reader, XmlVersion};
 
 /// A start tag or an empty-element tag, with `<` and `>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,22 @@ impl<'a> Tag<'a> {
             .unwrap_or(inside.len());
         let (name, rest) = inside.split_at(end);
         Self { name, rest }
+    }
+
+    /// The first start tag of a text that need not be complete or well-formed.
+    pub fn first(text: &'a str) -> Option<Self> {
+        let mut reader = Reader::from_str(text);
+        loop {
+            let start = usize::try_from(reader.buffer_position()).ok()?;
+            match reader.read_event().ok()? {
+                Event::Start(_) | Event::Empty(_) => {
+                    let end = usize::try_from(reader.buffer_position()).ok()?;
+                    return Some(Self::new(text.get(start..end)?));
+                }
+                Event::Eof => return None,
+                _ => {}
+            }
+        }
     }
 
     /// The name with its prefix.
