@@ -1,4 +1,6 @@
 //! Layer 2: the NETCONF server of RFC 6241.
+pub mod operations;
 pub mod ops;
+pub mod reply;
 pub mod rpc;
 pub mod session;

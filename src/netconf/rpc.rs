@@ -1,1 +1,218 @@
-//! To be written.
+//! The operations of RFC 6241 and of the modules, with their parameters parsed into types.
+
+mod parameters;
+mod parse;
+
+use std::time::Duration;
+
+use super::operations::SessionId;
+
+pub use parse::{Incoming, read, unknown_namespace, unknown_operation};
+
+/// A configuration datastore, as the parameters name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Datastore {
+    /// `<running/>`.
+    Running,
+    /// `<candidate/>`.
+    Candidate,
+    /// `<startup/>`.
+    Startup,
+}
+
+impl Datastore {
+    /// The name of its element.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Candidate => "candidate",
+            Self::Startup => "startup",
+        }
+    }
+}
+
+/// Where a configuration comes from (`<source>` of copy-config and validate).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A datastore.
+    Datastore(Datastore),
+    /// The content of an inline `<config>`: elements, each with the namespace declarations it needs.
+    Config(String),
+}
+
+/// A filter of get and get-config (RFC 6241, section 6). Absent means everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// The content of a subtree filter: elements, each with the namespace declarations it needs; empty selects
+    /// nothing.
+    Subtree(String),
+}
+
+/// `<default-operation>` of edit-config (RFC 6241, section 7.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DefaultOperation {
+    /// Merge, the default.
+    #[default]
+    Merge,
+    /// Replace.
+    Replace,
+    /// Nothing without an operation attribute.
+    None,
+}
+
+/// `<test-option>` of edit-config (RFC 6241, section 8.6.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TestOption {
+    /// Validate, then set; the default.
+    #[default]
+    TestThenSet,
+    /// Set without a validation first.
+    Set,
+    /// Validate and change nothing.
+    TestOnly,
+}
+
+/// `<error-option>` of edit-config (RFC 6241, section 7.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ErrorOption {
+    /// Stop at the first error, the default.
+    #[default]
+    StopOnError,
+    /// Go on, report all.
+    ContinueOnError,
+    /// Leave everything as it was.
+    RollbackOnError,
+}
+
+/// `<with-defaults>` (RFC 6243, section 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithDefaults {
+    /// Report defaults.
+    ReportAll,
+    /// Report defaults and tag them.
+    ReportAllTagged,
+    /// Leave out what equals a default.
+    Trim,
+    /// Report what was set.
+    Explicit,
+}
+
+/// What makes a commit a confirmed one (RFC 6241, section 8.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// Until the commit is taken back; 600 s by default.
+    pub timeout: Duration,
+    /// The token with which any session may confirm.
+    pub persist: Option<String>,
+}
+
+/// The parameters of edit-config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The datastore to change.
+    pub target: Datastore,
+    /// What is done where no operation attribute says it.
+    pub default_operation: DefaultOperation,
+    /// Whether it is validated and set.
+    pub test_option: TestOption,
+    /// What happens at an error.
+    pub error_option: ErrorOption,
+    /// The content of `<config>`: elements, each with the namespace declarations it needs.
+    pub config: String,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rpc {
+    /// RFC 6241, section 7.7.
+    Get {
+        /// What to retrieve.
+        filter: Option<Filter>,
+        /// How defaults are reported.
+        with_defaults: Option<WithDefaults>,
+    },
+    /// RFC 6241, section 7.1.
+    GetConfig {
+        /// From where.
+        source: Datastore,
+        /// What to retrieve.
+        filter: Option<Filter>,
+        /// How defaults are reported.
+        with_defaults: Option<WithDefaults>,
+    },
+    /// RFC 6241, section 7.2.
+    EditConfig(Edit),
+    /// RFC 6241, section 7.3.
+    CopyConfig {
+        /// The datastore to replace.
+        target: Datastore,
+        /// With what.
+        source: Source,
+        /// How defaults are treated.
+        with_defaults: Option<WithDefaults>,
+    },
+    /// RFC 6241, section 7.4.
+    DeleteConfig {
+        /// The datastore to delete.
+        target: Datastore,
+    },
+    /// RFC 6241, section 7.5.
+    Lock {
+        /// The datastore to lock.
+        target: Datastore,
+    },
+    /// RFC 6241, section 7.6.
+    Unlock {
+        /// The datastore to unlock.
+        target: Datastore,
+    },
+    /// RFC 6241, section 7.8.
+    CloseSession,
+    /// RFC 6241, section 7.9.
+    KillSession {
+        /// The session to end.
+        session: SessionId,
+    },
+    /// RFC 6241, section 8.3.4.1 and 8.4.
+    Commit {
+        /// Present for a confirmed commit.
+        confirmed: Option<Confirmed>,
+        /// The token of the commit that is confirmed or extended.
+        persist_id: Option<String>,
+    },
+    /// RFC 6241, section 8.4.4.1.
+    CancelCommit {
+        /// The token of the commit that is taken back.
+        persist_id: Option<String>,
+    },
+    /// RFC 6241, section 8.3.4.2.
+    DiscardChanges,
+    /// RFC 6241, section 8.6.4.1.
+    Validate {
+        /// What to validate.
+        source: Source,
+    },
+    /// RFC 6022, section 3.1.
+    GetSchema {
+        /// Name of the module or submodule.
+        identifier: String,
+        /// Its revision.
+        version: Option<String>,
+        /// `yang` when absent; the name of the identity without its prefix.
+        format: Option<String>,
+    },
+    /// An action of a module (RFC 7950, section 7.15.2).
+    Action {
+        /// The whole `<rpc>` message.
+        message: String,
+    },
+    /// An rpc of a module.
+    Other {
+        /// The module's namespace.
+        namespace: String,
+        /// The operation.
+        name: String,
+        /// The whole `<rpc>` message.
+        message: String,
+    },
+}

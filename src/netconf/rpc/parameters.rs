@@ -1,0 +1,198 @@
+//! The parameters of an operation: which there are, and what they may hold (RFC 7950, section 8.3.1).
+
+use super::parse::unknown_namespace;
+use super::{Datastore, Filter, Source, WithDefaults};
+use crate::model::error::{ErrorTag, NETCONF_NAMESPACE, RpcError};
+use crate::protocol::xml::Element;
+
+/// The namespace of ietf-netconf-with-defaults (RFC 6243).
+const WITH_DEFAULTS_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults";
+
+/// The parameters of one operation, each at most once.
+pub(super) struct Parameters<'a> {
+    found: Vec<Element<'a>>,
+}
+
+impl<'a> Parameters<'a> {
+    /// Collects the parameters, of which `known` are all that the operation has. They are of the operation's own
+    /// namespace, but for `with-defaults`.
+    pub(super) fn read(operation: &Element<'a>, known: &[&str]) -> Result<Self, RpcError> {
+        let mut found: Vec<Element<'a>> = Vec::new();
+        for parameter in operation.children() {
+            let name = parameter.name();
+            if !known.contains(&name) {
+                return Err(unknown_element(name));
+            }
+            let namespace = match name {
+                "with-defaults" => WITH_DEFAULTS_NAMESPACE,
+                _ => operation.namespace(),
+            };
+            if parameter.namespace() != namespace {
+                return Err(unknown_namespace(name, parameter.namespace()));
+            }
+            if found.iter().any(|other| other.name() == name) {
+                let message = format!("the parameter \"{name}\" stands twice");
+                return Err(
+                    RpcError::protocol(ErrorTag::BadElement, message).info("bad-element", name)
+                );
+            }
+            found.push(parameter);
+        }
+        Ok(Self { found })
+    }
+
+    fn get(&self, name: &str) -> Option<&Element<'a>> {
+        self.found.iter().find(|parameter| parameter.name() == name)
+    }
+
+    /// Whether a parameter is there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// The refusal for want of a parameter.
+    pub(super) fn missing(&self, name: &str) -> RpcError {
+        let message = format!("the parameter \"{name}\" is missing");
+        RpcError::protocol(ErrorTag::MissingElement, message).info("bad-element", name)
+    }
+
+    /// A parameter that is a string.
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, RpcError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(parameter) => match parameter.leaf_text() {
+                Some(text) => Ok(Some(text)),
+                None => Err(invalid_value(name, "an element where a value must be")),
+            },
+        }
+    }
+
+    /// A parameter that is one of several words.
+    pub(super) fn word<T: Copy>(
+        &self,
+        name: &str,
+        words: &[(&str, T)],
+    ) -> Result<Option<T>, RpcError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        match words.iter().find(|(word, _)| *word == text.trim()) {
+            Some((_, meaning)) => Ok(Some(*meaning)),
+            None => Err(invalid_value(name, &text)),
+        }
+    }
+
+    /// A parameter that is a number from 1 to 4294967295.
+    pub(super) fn positive(&self, name: &str) -> Result<Option<u32>, RpcError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        match text.trim().parse() {
+            Ok(number) if number > 0 => Ok(Some(number)),
+            _ => Err(invalid_value(name, &text)),
+        }
+    }
+
+    pub(super) fn with_defaults(&self) -> Result<Option<WithDefaults>, RpcError> {
+        self.word(
+            "with-defaults",
+            &[
+                ("report-all", WithDefaults::ReportAll),
+                ("report-all-tagged", WithDefaults::ReportAllTagged),
+                ("trim", WithDefaults::Trim),
+                ("explicit", WithDefaults::Explicit),
+            ],
+        )
+    }
+
+    /// The elements inside a parameter.
+    pub(super) fn content(&self, name: &str) -> Result<Option<String>, RpcError> {
+        self.get(name).map(content).transpose()
+    }
+}
+
+fn unknown_element(name: &str) -> RpcError {
+    let message = format!("there is no parameter \"{name}\" here");
+    RpcError::protocol(ErrorTag::UnknownElement, message).info("bad-element", name)
+}
+
+fn invalid_value(name: &str, value: &str) -> RpcError {
+    RpcError::protocol(
+        ErrorTag::InvalidValue,
+        format!("the parameter \"{name}\" has a value that it cannot have: {value}"),
+    )
+}
+
+/// What is inside an element. The namespace declarations that are copied to each element inside may make it longer
+/// than it was in the message, within reason.
+fn content(element: &Element<'_>) -> Result<String, RpcError> {
+    let limit = 4 * element.len() + (1 << 20);
+    element.standalone_children(limit).ok_or_else(|| {
+        let message = "too many elements that share too many namespace declarations";
+        RpcError::protocol(ErrorTag::TooBig, message)
+    })
+}
+
+/// A `<source>` or `<target>` that names a datastore.
+pub(super) fn datastore(parameters: &Parameters<'_>, name: &str) -> Result<Datastore, RpcError> {
+    match named(parameters, name)? {
+        Source::Datastore(datastore) => Ok(datastore),
+        Source::Config(_) => Err(unknown_element("config")),
+    }
+}
+
+/// A `<source>` that names a datastore or holds a configuration.
+pub(super) fn source(parameters: &Parameters<'_>) -> Result<Source, RpcError> {
+    named(parameters, "source")
+}
+
+fn named(parameters: &Parameters<'_>, name: &str) -> Result<Source, RpcError> {
+    let parameter = parameters
+        .get(name)
+        .ok_or_else(|| parameters.missing(name))?;
+    let mut children = parameter.children();
+    let Some(child) = children.next() else {
+        let message = format!("\"{name}\" names no datastore");
+        return Err(RpcError::protocol(ErrorTag::MissingElement, message).info("bad-element", name));
+    };
+    if let Some(second) = children.next() {
+        let message = format!("\"{name}\" holds a second element");
+        return Err(
+            RpcError::protocol(ErrorTag::BadElement, message).info("bad-element", second.name())
+        );
+    }
+    if child.namespace() != NETCONF_NAMESPACE {
+        return Err(unknown_namespace(child.name(), child.namespace()));
+    }
+    match child.name() {
+        "running" => Ok(Source::Datastore(Datastore::Running)),
+        "candidate" => Ok(Source::Datastore(Datastore::Candidate)),
+        "startup" => Ok(Source::Datastore(Datastore::Startup)),
+        "config" => Ok(Source::Config(content(&child)?)),
+        // `url` too: its capability is not announced.
+        other => Err(unknown_element(other)),
+    }
+}
+
+/// The filter of get and get-config.
+pub(super) fn filter(parameters: &Parameters<'_>) -> Result<Option<Filter>, RpcError> {
+    let Some(parameter) = parameters.get("filter") else {
+        return Ok(None);
+    };
+    // RFC 6241 has it without namespace; some clients give it the namespace of its element.
+    let kind = parameter
+        .attributes()
+        .find(|(namespace, name, _)| *name == "type" && ["", NETCONF_NAMESPACE].contains(namespace))
+        .map(|(_, _, value)| value);
+    match kind.as_deref() {
+        None | Some("subtree") => Ok(Some(Filter::Subtree(content(parameter)?))),
+        // `xpath` too: its capability is not announced (RFC 6241, section 8.9).
+        Some(other) => {
+            let message = format!("filters of type \"{other}\" are not supported");
+            let error = RpcError::protocol(ErrorTag::BadAttribute, message);
+            Err(error
+                .info("bad-attribute", "type")
+                .info("bad-element", "filter"))
+        }
+    }
+}
