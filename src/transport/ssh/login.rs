@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use russh::keys::key::PublicKeyExt;
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Algorithm, PublicKey};
 use tracing::{info, warn};
@@ -91,7 +92,7 @@ impl User {
 }
 
 fn usable_key(user: &str, blob: &[u8]) -> Option<KeyData> {
-    let key = match PublicKey::from_bytes(blob) {
+    let key = match <PublicKey as PublicKeyExt>::decode(blob) {
         Ok(key) => key.key_data().clone(),
         Err(error) => {
             warn!(user, %error, "an authorized key cannot be read and is not used");
