@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+mod hear;
 mod hosts;
 mod http;
 mod resolve;
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 
 pub use connect::connect;
 pub use error::NetError;
+pub use hear::{Heard, hear, leave};
 pub use http::Connection;
 pub use resolve::resolve;
 pub use tls::{BUILD_DATE, TlsConnection, tls};

@@ -1,1 +1,239 @@
-//! To be written.
+//! Service `telemetry`: tells the cloud what happens to its connection.
+//!
+//! Each notification of cloud-management goes out as one text frame; the state container as a push-update right after
+//! the opening and each keepalive interval. What the cloud sends here is ignored. The queue outlives a connection, so
+//! the cloud also learns what happened while there was none.
+
+mod frame;
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::stream::SplitStream;
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+
+use super::{Counters, Order};
+use crate::tunnel::machine::event::{CloseCode, SubconnectionReply};
+use crate::tunnel::net::{Heard, hear, leave};
+use crate::tunnel::wire::MAX_TELEMETRY_MESSAGE;
+
+/// Name of the service.
+pub const SERVICE: &str = "telemetry";
+
+/// Notifications that wait for the cloud; the oldest gives way.
+const QUEUE: usize = 256;
+/// A cloud that takes nothing for this long is lost.
+const WRITE_BOUND: Duration = Duration::from_secs(10);
+/// Signs of life are reported no more often.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// The state container as JSON (RFC 7951) from the root on, if there is one. Must not wait.
+pub type StateSource = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// The service module. One for the life of the agent.
+pub struct Telemetry {
+    queue: Mutex<VecDeque<String>>,
+    filled: Notify,
+    state: StateSource,
+    clock: fn() -> SystemTime,
+    counters: Counters,
+}
+
+/// What ended the service on one connection.
+enum End {
+    /// The driver wants it closed.
+    Ordered(CloseCode),
+    /// The cloud sent a close frame.
+    Closed,
+    /// There is nobody left to talk to.
+    Lost,
+}
+
+impl Telemetry {
+    /// A module that reads the state from here and dates what it sends by this clock.
+    pub fn new(state: StateSource, clock: fn() -> SystemTime) -> Self {
+        Self {
+            queue: Mutex::new(VecDeque::with_capacity(QUEUE)),
+            filled: Notify::new(),
+            state,
+            clock,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Octets and drops.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Queues a notification: `content` is one JSON object, `{"module:notification":{…}}`. Never waits; with the
+    /// queue full the oldest is dropped and counted, as is one that is no object or too long for a frame.
+    pub fn notify(&self, at: SystemTime, content: &str) {
+        let frame = frame::content(content).map(|content| frame::notification(at, content));
+        let Some(frame) = frame.filter(|frame| frame.len() <= MAX_TELEMETRY_MESSAGE) else {
+            return Counters::add(&self.counters.dropped, 1);
+        };
+        let mut queue = self.queue();
+        if queue.len() == QUEUE {
+            queue.pop_front();
+            Counters::add(&self.counters.dropped, 1);
+        }
+        queue.push_back(frame);
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    /// Serves one connection until it ends. `interval` is the keepalive interval; when `orders` is dropped the connection
+    /// is closed as going away. What is heard goes to `report`, signs of life at most once a second.
+    pub async fn serve<S>(
+        &self,
+        socket: S,
+        interval: watch::Receiver<Duration>,
+        mut orders: mpsc::Receiver<Order>,
+        report: mpsc::Sender<SubconnectionReply>,
+    ) where
+        S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
+    {
+        let (mut sink, mut stream) = socket.split();
+        let end = tokio::select! {
+            end = self.write(&mut sink, interval, &mut orders) => end,
+            end = self.read(&mut stream, &report) => end,
+        };
+        match end {
+            // Nobody listens any more when the agent ends.
+            End::Lost => drop(report.send(SubconnectionReply::Lost).await),
+            End::Closed | End::Ordered(_) => {
+                let code = match end {
+                    End::Ordered(code) => Some(code),
+                    _ => None,
+                };
+                if let Ok(mut socket) = sink.reunite(stream) {
+                    leave(&mut socket, code).await;
+                }
+            }
+        }
+    }
+
+    async fn write<W>(
+        &self,
+        sink: &mut W,
+        mut interval: watch::Receiver<Duration>,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> End
+    where
+        W: Sink<Message, Error = Error> + Unpin,
+    {
+        let mut pushed = Instant::now();
+        let mut message = self.push_update();
+        loop {
+            if let Some(message) = message.take()
+                && let Err(end) = self.send(sink, message).await
+            {
+                return end;
+            }
+            let due = pushed + *interval.borrow_and_update();
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Ping) => message = Some(Message::Ping(Bytes::new())),
+                    Some(Order::Close(code)) => return End::Ordered(code),
+                    None => return End::Ordered(CloseCode::GOING_AWAY),
+                },
+                () = tokio::time::sleep_until(due) => {
+                    pushed = Instant::now();
+                    message = self.push_update();
+                }
+                // "A changed interval restarts both clocks at the moment of the change" (cloud-protocol.md).
+                Ok(()) = interval.changed() => pushed = Instant::now(),
+                frame = self.next() => message = Some(Message::text(frame)),
+            }
+        }
+    }
+
+    async fn send<W>(&self, sink: &mut W, message: Message) -> Result<(), End>
+    where
+        W: Sink<Message, Error = Error> + Unpin,
+    {
+        let length = message.len();
+        match timeout(WRITE_BOUND, sink.send(message)).await {
+            Ok(Ok(())) => {
+                Counters::add(&self.counters.sent, length);
+                Ok(())
+            }
+            _ => Err(End::Lost),
+        }
+    }
+
+    fn push_update(&self) -> Option<Message> {
+        let contents = frame::content(&(self.state)()?)?;
+        let frame = frame::push_update((self.clock)(), contents);
+        if frame.len() > MAX_TELEMETRY_MESSAGE {
+            Counters::add(&self.counters.dropped, 1);
+            return None;
+        }
+        Some(Message::text(frame))
+    }
+
+    /// The oldest notification, once there is one. Safe to cancel: nothing is taken before it returns.
+    async fn next(&self) -> String {
+        loop {
+            let filled = self.filled.notified();
+            if let Some(frame) = self.queue().pop_front() {
+                return frame;
+            }
+            filled.await;
+        }
+    }
+
+    async fn read<S>(
+        &self,
+        stream: &mut SplitStream<S>,
+        report: &mpsc::Sender<SubconnectionReply>,
+    ) -> End
+    where
+        S: Stream<Item = Result<Message, Error>> + Unpin,
+    {
+        let mut alive_at: Option<Instant> = None;
+        loop {
+            let (reply, end) = match hear(stream).await {
+                Heard::Lost => return End::Lost,
+                Heard::Closed(code) => (SubconnectionReply::Closed(code), Some(End::Closed)),
+                Heard::Violation(code) => (SubconnectionReply::Violation(code), None),
+                Heard::Binary(_) => (SubconnectionReply::Violation(CloseCode::UNSUPPORTED), None),
+                Heard::Text(text) => {
+                    Counters::add(&self.counters.received, text.len());
+                    (SubconnectionReply::Alive, None)
+                }
+                Heard::Alive => (SubconnectionReply::Alive, None),
+            };
+            if reply == SubconnectionReply::Alive {
+                if alive_at.is_some_and(|at| at.elapsed() < ALIVE_EVERY) {
+                    continue;
+                }
+                alive_at = Some(Instant::now());
+            }
+            let violated = matches!(reply, SubconnectionReply::Violation(_));
+            if report.send(reply).await.is_err() {
+                return End::Ordered(CloseCode::GOING_AWAY);
+            }
+            if let Some(end) = end {
+                return end;
+            }
+            if violated {
+                // Nothing more is read from such a cloud; the order to close follows.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// A poisoned lock means that another thread died with it; the queue is whole all the same.
+    fn queue(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
