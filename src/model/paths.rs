@@ -1,1 +1,36 @@
-//! To be written.
+//! The data paths that the agent reads and writes by name: the only place where they stand as text.
+
+/// Container of the cloud connection.
+pub const CLOUD: &str = "/cloud-management:cloud-management";
+/// Its server.
+pub const SERVER: &str = "/cloud-management:cloud-management/server";
+/// Trust anchors of the cloud.
+pub const TRUST: &str = "/cloud-management:cloud-management/trust";
+/// Its operational state.
+pub const CLOUD_STATE: &str = "/cloud-management:cloud-management/state";
+/// Action: tear the tunnel down and establish it anew.
+pub const RESET_TUNNEL: &str = "/cloud-management:cloud-management/reset-tunnel";
+/// Action: send an unbinding code.
+pub const UNBIND: &str = "/cloud-management:cloud-management/unbind";
+/// Container of ietf-system (RFC 7317).
+pub const SYSTEM: &str = "/ietf-system:system";
+/// Its operational state.
+pub const SYSTEM_STATE: &str = "/ietf-system:system-state";
+/// Name resolution.
+pub const DNS_RESOLVER: &str = "/ietf-system:system/dns-resolver";
+/// Users.
+pub const AUTHENTICATION: &str = "/ietf-system:system/authentication";
+/// The agent's own name in logs.
+pub const HOSTNAME: &str = "/ietf-system:system/hostname";
+/// rpc: run the configured restart command.
+pub const SYSTEM_RESTART: &str = "/ietf-system:system-restart";
+/// rpc: run the configured shutdown command.
+pub const SYSTEM_SHUTDOWN: &str = "/ietf-system:system-shutdown";
+/// Hardware state (RFC 8348).
+pub const HARDWARE: &str = "/ietf-hardware:hardware";
+/// The limits table.
+pub const LIMITS: &str = "/device-management:device-management/limits";
+/// Monitoring state (RFC 6022).
+pub const NETCONF_STATE: &str = "/ietf-netconf-monitoring:netconf-state";
+/// Access control (RFC 8341).
+pub const NACM: &str = "/ietf-netconf-acm:nacm";

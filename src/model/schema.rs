@@ -12,11 +12,30 @@ include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
 /// What the agent implements: module name and enabled features.
 const IMPLEMENTED: &[(&str, &[&str])] = &[
-    ("ietf-netconf", &["writable-running", "candidate", "rollback-on-error", "validate"]),
+    (
+        "ietf-netconf",
+        &[
+            "writable-running",
+            "candidate",
+            "rollback-on-error",
+            "validate",
+        ],
+    ),
     ("ietf-netconf-acm", &[]),
     ("ietf-netconf-monitoring", &[]),
-    ("ietf-system", &["authentication", "local-users", "dns-udp-tcp-port", "timezone-name"]),
-    ("iana-crypt-hash", &["crypt-hash-md5", "crypt-hash-sha-256", "crypt-hash-sha-512"]),
+    (
+        "ietf-system",
+        &[
+            "authentication",
+            "local-users",
+            "dns-udp-tcp-port",
+            "timezone-name",
+        ],
+    ),
+    (
+        "iana-crypt-hash",
+        &["crypt-hash-md5", "crypt-hash-sha-256", "crypt-hash-sha-512"],
+    ),
     ("iana-hardware", &[]),
     ("ietf-hardware", &["hardware-state"]),
     ("cloud-management", &[]),
@@ -71,21 +90,31 @@ impl Schema {
             module: module.to_owned(),
             reason: error.msg.clone().unwrap_or_else(|| "refused".to_owned()),
         };
-        let mut context =
-            Context::new(ContextFlags::DISABLE_SEARCHDIR_CWD).map_err(|error| failed("(context)", &error))?;
+        let mut context = Context::new(ContextFlags::DISABLE_SEARCHDIR_CWD)
+            .map_err(|error| failed("(context)", &error))?;
         super::tree::quiet();
         // libyang keeps a pointer to the map, so it lives as long as the context: for ever.
         context.set_embedded_modules(Box::leak(Box::new(embedded())));
-        let wanted: Vec<_> = IMPLEMENTED.iter().map(|(name, features)| (*name, None, *features)).collect();
-        context.load_modules(&wanted).map_err(|error| failed("of the agent", &error))?;
+        let wanted: Vec<_> = IMPLEMENTED
+            .iter()
+            .map(|(name, features)| (*name, None, *features))
+            .collect();
+        context
+            .load_modules(&wanted)
+            .map_err(|error| failed("of the agent", &error))?;
         for file in extra {
             let (directory, name) = file_parts(file);
             let label = file.display().to_string();
-            context.set_searchdir(directory).map_err(|error| failed(&label, &error))?;
-            context.load_module(&name, None, &["*"]).map_err(|error| failed(&label, &error))?;
+            context
+                .set_searchdir(directory)
+                .map_err(|error| failed(&label, &error))?;
+            context
+                .load_module(&name, None, &["*"])
+                .map_err(|error| failed(&label, &error))?;
         }
         let context = Box::leak(Box::new(context));
-        let raw = RawContext::of(context).ok_or_else(|| failed("(context)", &yang5::Error::default()))?;
+        let raw =
+            RawContext::of(context).ok_or_else(|| failed("(context)", &yang5::Error::default()))?;
         Ok(Self { context, raw })
     }
 
@@ -107,7 +136,9 @@ impl Schema {
 
     /// Namespace of an implemented module.
     pub fn namespace(self, module: &str) -> Option<&'static str> {
-        self.context.get_module_implemented(module).map(|module| SchemaNode::static_namespace(&module))
+        self.context
+            .get_module_implemented(module)
+            .map(|module| SchemaNode::static_namespace(&module))
     }
 
     /// Name of the implemented module of a namespace.
@@ -116,7 +147,9 @@ impl Schema {
         if namespace.contains('\0') {
             return None;
         }
-        self.context.get_module_implemented_ns(namespace).map(|module| SchemaNode::static_name(&module))
+        self.context
+            .get_module_implemented_ns(namespace)
+            .map(|module| SchemaNode::static_name(&module))
     }
 
     /// A top-level data node, rpc or notification of an implemented module.
@@ -129,11 +162,19 @@ impl Schema {
     pub fn text(self, name: &str, revision: Option<&str>, yin: bool) -> Option<String> {
         let module = match revision {
             Some(revision) => self.context.get_module(name, Some(revision)),
-            None => self.context.get_module_implemented(name).or_else(|| self.context.get_module_latest(name)),
+            None => self
+                .context
+                .get_module_implemented(name)
+                .or_else(|| self.context.get_module_latest(name)),
         }?;
-        let format =
-            if yin { yang5::schema::SchemaOutputFormat::YIN } else { yang5::schema::SchemaOutputFormat::YANG };
-        module.print_string(format, yang5::schema::SchemaPrinterFlags::empty()).ok()
+        let format = if yin {
+            yang5::schema::SchemaOutputFormat::YIN
+        } else {
+            yang5::schema::SchemaOutputFormat::YANG
+        };
+        module
+            .print_string(format, yang5::schema::SchemaPrinterFlags::empty())
+            .ok()
     }
 
     /// A number that changes with the set of modules (RFC 8525, content-id).
@@ -145,7 +186,10 @@ impl Schema {
 fn embedded() -> EmbeddedModules {
     let mut modules: EmbeddedModules = HashMap::new();
     for (name, revision, text) in MODULES {
-        modules.insert(EmbeddedModuleKey::new(name, Some(revision), None, None), text);
+        modules.insert(
+            EmbeddedModuleKey::new(name, Some(revision), None, None),
+            text,
+        );
     }
     modules
 }
@@ -153,12 +197,19 @@ fn embedded() -> EmbeddedModules {
 fn features(module: &SchemaModule<'_>) -> Vec<String> {
     let listed = IMPLEMENTED.iter().find(|(name, _)| *name == module.name());
     let names = listed.map_or(&[][..], |(_, features)| *features);
-    names.iter().filter(|name| module.feature_value(name).unwrap_or(false)).map(|name| (*name).to_owned()).collect()
+    names
+        .iter()
+        .filter(|name| module.feature_value(name).unwrap_or(false))
+        .map(|name| (*name).to_owned())
+        .collect()
 }
 
 /// Directory and module name of a file `name[@revision].yang`.
 fn file_parts(file: &Path) -> (PathBuf, String) {
-    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = file
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let name = stem.split('@').next().unwrap_or_default().to_owned();
     let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -166,4 +217,3 @@ fn file_parts(file: &Path) -> (PathBuf, String) {
     };
     (directory, name)
 }
-

@@ -45,7 +45,10 @@ pub struct Element {
 impl Element {
     /// The value of an attribute.
     pub fn attribute(&self, namespace: Option<&str>, name: &str) -> Option<&str> {
-        let found = self.attributes.iter().find(|a| a.name == name && a.namespace.as_deref() == namespace);
+        let found = self
+            .attributes
+            .iter()
+            .find(|a| a.name == name && a.namespace.as_deref() == namespace);
         found.map(|attribute| attribute.value.as_str())
     }
 }
@@ -68,7 +71,10 @@ pub fn parse(xml: &str, outer: &Scope) -> Result<Vec<Element>, RpcError> {
     let mut open: Vec<Element> = Vec::new();
     let mut done = Vec::new();
     loop {
-        match reader.read_event().map_err(|error| malformed(format!("not well-formed XML: {error}")))? {
+        match reader
+            .read_event()
+            .map_err(|error| malformed(format!("not well-formed XML: {error}")))?
+        {
             Event::Start(tag) => {
                 if open.len() >= MAX_DEPTH {
                     return Err(malformed("elements are nested too deep"));
@@ -87,7 +93,9 @@ pub fn parse(xml: &str, outer: &Scope) -> Result<Vec<Element>, RpcError> {
             Event::Text(text) => push_text(&mut open, &text),
             Event::CData(text) => push_text(&mut open, &text),
             Event::GeneralRef(name) => push_text(&mut open, &reference(&name)?),
-            Event::DocType(_) => return Err(malformed("a document type declaration is not allowed")),
+            Event::DocType(_) => {
+                return Err(malformed("a document type declaration is not allowed"));
+            }
             Event::Eof => break,
             Event::Decl(_) | Event::PI(_) | Event::Comment(_) => {}
         }
@@ -121,8 +129,12 @@ fn reference(name: &str) -> Result<String, RpcError> {
         Some(decimal) => decimal.parse().ok(),
         None => None,
     };
-    let character = code.and_then(char::from_u32).filter(|c| is_xml_character(*c));
-    character.map(String::from).ok_or_else(|| malformed(format!("&{name}; is no known entity or character")))
+    let character = code
+        .and_then(char::from_u32)
+        .filter(|c| is_xml_character(*c));
+    character
+        .map(String::from)
+        .ok_or_else(|| malformed(format!("&{name}; is no known entity or character")))
 }
 
 /// XML 1.0, section 2.2.
@@ -134,7 +146,8 @@ fn start(tag: &BytesStart<'_>, outer: &Scope) -> Result<Element, RpcError> {
     let mut plain = Vec::new();
     let mut declared = Vec::new();
     for attribute in tag.attributes() {
-        let attribute = attribute.map_err(|error| malformed(format!("a bad attribute: {error}")))?;
+        let attribute =
+            attribute.map_err(|error| malformed(format!("a bad attribute: {error}")))?;
         let value = unescape(&attribute.value)?;
         let key: &str = attribute.key.as_ref();
         match key.strip_prefix("xmlns") {
@@ -161,9 +174,20 @@ fn start(tag: &BytesStart<'_>, outer: &Scope) -> Result<Element, RpcError> {
     for (key, value) in plain {
         let (prefix, name) = split(&key);
         let namespace = prefix.map(|prefix| bound(&scope, prefix)).transpose()?;
-        attributes.push(Attribute { namespace, name: name.to_owned(), value });
+        attributes.push(Attribute {
+            namespace,
+            name: name.to_owned(),
+            value,
+        });
     }
-    Ok(Element { namespace, name: name.to_owned(), attributes, text: String::new(), children: Vec::new(), scope })
+    Ok(Element {
+        namespace,
+        name: name.to_owned(),
+        attributes,
+        text: String::new(),
+        children: Vec::new(),
+        scope,
+    })
 }
 
 /// Prefix and local name of a qualified name.
@@ -178,16 +202,23 @@ fn bound(scope: &Scope, prefix: &str) -> Result<String, RpcError> {
     if prefix == "xml" {
         return Ok("http://www.w3.org/XML/1998/namespace".to_owned());
     }
-    scope.get(prefix).cloned().ok_or_else(|| malformed(format!("the prefix {prefix:?} is not declared")))
+    scope
+        .get(prefix)
+        .cloned()
+        .ok_or_else(|| malformed(format!("the prefix {prefix:?} is not declared")))
 }
 
 fn unescape(raw: &str) -> Result<String, RpcError> {
-    let Some(first) = raw.find('&') else { return Ok(raw.to_owned()) };
+    let Some(first) = raw.find('&') else {
+        return Ok(raw.to_owned());
+    };
     let mut text = raw[..first].to_owned();
     let mut rest = &raw[first..];
     while let Some(at) = rest.find('&') {
         text.push_str(&rest[..at]);
-        let end = rest[at..].find(';').ok_or_else(|| malformed("an ampersand that starts no reference"))?;
+        let end = rest[at..]
+            .find(';')
+            .ok_or_else(|| malformed("an ampersand that starts no reference"))?;
         text.push_str(&reference(&rest[at + 1..at + end])?);
         rest = &rest[at + end + 1..];
     }
@@ -206,7 +237,10 @@ mod tests {
     #[test]
     fn names_and_attributes_are_resolved_with_the_prefixes_in_scope() {
         let element = one(r#"<a xmlns="urn:a" xmlns:b="urn:b" b:op="x"><b:c d='1'/></a>"#).unwrap();
-        assert_eq!((element.namespace.as_str(), element.name.as_str()), ("urn:a", "a"));
+        assert_eq!(
+            (element.namespace.as_str(), element.name.as_str()),
+            ("urn:a", "a")
+        );
         assert_eq!(element.attribute(Some("urn:b"), "op"), Some("x"));
         assert_eq!(element.children[0].namespace, "urn:b");
         assert_eq!(element.children[0].attribute(None, "d"), Some("1"));
@@ -216,13 +250,29 @@ mod tests {
     fn references_and_cdata_become_text() {
         let element = one("<a>x&amp;&#65;&#x42;<![CDATA[<c>]]>y</a>").unwrap();
         assert_eq!(element.text, "x&AB<c>y");
-        assert_eq!(one("<a b='&quot;&#x9;'/>").unwrap().attributes[0].value, "\"\t");
+        assert_eq!(
+            one("<a b='&quot;&#x9;'/>").unwrap().attributes[0].value,
+            "\"\t"
+        );
     }
 
     #[test]
     fn what_is_not_well_formed_is_refused() {
-        for bad in ["<a>", "</a>", "<a></b>", "<p:a/>", "<!DOCTYPE a><a/>", "<a>&nope;</a>", "<a>&#0;</a>", "<a b=c/>"] {
-            assert_eq!(one(bad).map(|_| ()).unwrap_err().tag, ErrorTag::MalformedMessage, "{bad}");
+        for bad in [
+            "<a>",
+            "</a>",
+            "<a></b>",
+            "<p:a/>",
+            "<!DOCTYPE a><a/>",
+            "<a>&nope;</a>",
+            "<a>&#0;</a>",
+            "<a b=c/>",
+        ] {
+            assert_eq!(
+                one(bad).map(|_| ()).unwrap_err().tag,
+                ErrorTag::MalformedMessage,
+                "{bad}"
+            );
         }
         let deep = "<a>".repeat(100_000);
         assert!(one(&deep).is_err());

@@ -28,7 +28,10 @@ pub struct Cursor<'t> {
 impl<'t> Cursor<'t> {
     /// The top of a tree.
     pub fn top(tree: &'t mut Tree) -> Self {
-        Self { tree, node: std::ptr::null_mut() }
+        Self {
+            tree,
+            node: std::ptr::null_mut(),
+        }
     }
 
     /// The node; `None` at the top.
@@ -46,7 +49,10 @@ impl<'t> Cursor<'t> {
 
     fn all_children(&self) -> *mut ffi::lyd_node {
         match self.node() {
-            Some(node) => node.children().next().map_or(std::ptr::null_mut(), Node::raw),
+            Some(node) => node
+                .children()
+                .next()
+                .map_or(std::ptr::null_mut(), Node::raw),
             None => self.tree.root,
         }
     }
@@ -57,7 +63,10 @@ impl<'t> Cursor<'t> {
     /// A key or value outside its type.
     pub fn find(&mut self, place: &Place) -> Result<Option<Cursor<'_>>, RpcError> {
         let raw = self.find_raw(place)?;
-        Ok(raw.map(|node| Cursor { tree: self.tree, node }))
+        Ok(raw.map(|node| Cursor {
+            tree: self.tree,
+            node,
+        }))
     }
 
     fn find_raw(&self, place: &Place) -> Result<Option<*mut ffi::lyd_node>, RpcError> {
@@ -76,11 +85,16 @@ impl<'t> Cursor<'t> {
         }
         let text = c_string(&target)?;
         let entry = matches!(schema.kind(), NodeKind::List | NodeKind::LeafList);
-        let wanted = if entry { text.as_ptr() } else { std::ptr::null() };
+        let wanted = if entry {
+            text.as_ptr()
+        } else {
+            std::ptr::null()
+        };
         let mut found = std::ptr::null_mut();
         failure::clear(self.tree.schema);
         // SAFETY: our own siblings, a schema node of the same context, a NUL-terminated text.
-        let code = unsafe { ffi::lyd_find_sibling_val(siblings, schema.raw(), wanted, 0, &mut found) };
+        let code =
+            unsafe { ffi::lyd_find_sibling_val(siblings, schema.raw(), wanted, 0, &mut found) };
         match code {
             ffi::LY_ERR::LY_SUCCESS => Ok(Some(found)),
             ffi::LY_ERR::LY_ENOTFOUND | ffi::LY_ERR::LY_EINCOMPLETE => Ok(None),
@@ -93,7 +107,10 @@ impl<'t> Cursor<'t> {
         let siblings = std::iter::successors(Node::from_raw(self.all_children()), Node::next);
         let mut entries = siblings.filter(|node| node.schema() == place.schema);
         let found = entries.find(|entry| {
-            let keys = entry.children().filter(Node::is_key).filter_map(|key| key.value());
+            let keys = entry
+                .children()
+                .filter(Node::is_key)
+                .filter_map(|key| key.value());
             keys.eq(place.keys.iter().cloned())
         });
         found.map(Node::raw)
@@ -116,19 +133,54 @@ impl<'t> Cursor<'t> {
         let code = unsafe {
             match schema.kind() {
                 NodeKind::List => {
-                    let keys = place.keys.iter().map(|key| c_string(key)).collect::<Result<Vec<_>, _>>()?;
+                    let keys = place
+                        .keys
+                        .iter()
+                        .map(|key| c_string(key))
+                        .collect::<Result<Vec<_>, _>>()?;
                     let mut pointers: Vec<_> = keys.iter().map(|key| key.as_ptr().cast()).collect();
                     let no_sizes = std::ptr::null_mut();
-                    ffi::lyd_new_list3(self.node, module, name.as_ptr(), pointers.as_mut_ptr(), no_sizes, 0, &mut node)
+                    ffi::lyd_new_list3(
+                        self.node,
+                        module,
+                        name.as_ptr(),
+                        pointers.as_mut_ptr(),
+                        no_sizes,
+                        0,
+                        &mut node,
+                    )
                 }
                 NodeKind::Leaf | NodeKind::LeafList => {
-                    let text = c_string(place.keys.first().map(String::as_str).or(value).unwrap_or_default())?;
-                    ffi::lyd_new_term(self.node, module, name.as_ptr(), text.as_ptr(), 0, &mut node)
+                    let text = c_string(
+                        place
+                            .keys
+                            .first()
+                            .map(String::as_str)
+                            .or(value)
+                            .unwrap_or_default(),
+                    )?;
+                    ffi::lyd_new_term(
+                        self.node,
+                        module,
+                        name.as_ptr(),
+                        text.as_ptr(),
+                        0,
+                        &mut node,
+                    )
                 }
                 NodeKind::Any => {
                     let text = c_string(value.unwrap_or_default())?;
                     let child = std::ptr::null();
-                    ffi::lyd_new_any(self.node, module, name.as_ptr(), child, text.as_ptr(), 0, 0, &mut node)
+                    ffi::lyd_new_any(
+                        self.node,
+                        module,
+                        name.as_ptr(),
+                        child,
+                        text.as_ptr(),
+                        0,
+                        0,
+                        &mut node,
+                    )
                 }
                 _ => ffi::lyd_new_inner(self.node, module, name.as_ptr(), 0, &mut node),
             }
@@ -140,7 +192,10 @@ impl<'t> Cursor<'t> {
             // SAFETY: a fresh node without owner goes among the top-level siblings.
             unsafe { ffi::lyd_insert_sibling(self.tree.root, node, &mut self.tree.root) };
         }
-        Ok(Cursor { tree: self.tree, node })
+        Ok(Cursor {
+            tree: self.tree,
+            node,
+        })
     }
 
     /// Creation in one case deletes the nodes of the others, default nodes included.
@@ -149,7 +204,10 @@ impl<'t> Cursor<'t> {
             return;
         }
         let siblings = std::iter::successors(Node::from_raw(self.all_children()), Node::next);
-        let doomed: Vec<_> = siblings.filter(|node| schema.excludes(node.schema())).map(Node::raw).collect();
+        let doomed: Vec<_> = siblings
+            .filter(|node| schema.excludes(node.schema()))
+            .map(Node::raw)
+            .collect();
         for raw in doomed {
             // SAFETY: a node of ours, and no handle on it but this one.
             unsafe { self.tree.free(raw) };
@@ -199,7 +257,9 @@ impl<'t> Cursor<'t> {
     /// # Errors
     /// The other entry, when it is not there, as `Ok(false)`; a key outside its type as an error.
     pub fn move_to(&mut self, before: bool, anchor: Option<&Place>) -> Result<bool, RpcError> {
-        let Some(schema) = self.node().map(|node| node.schema()) else { return Ok(true) };
+        let Some(schema) = self.node().map(|node| node.schema()) else {
+            return Ok(true);
+        };
         let mut parent = Cursor {
             // SAFETY: our own node.
             node: unsafe { (*self.node).parent }.cast(),
@@ -211,9 +271,16 @@ impl<'t> Cursor<'t> {
                 None => return Ok(false),
             },
             None => {
-                let siblings = std::iter::successors(Node::from_raw(parent.all_children()), Node::next);
-                let mut entries = siblings.filter(|node| node.schema() == schema).map(Node::raw);
-                let edge = if before { entries.next() } else { entries.last() };
+                let siblings =
+                    std::iter::successors(Node::from_raw(parent.all_children()), Node::next);
+                let mut entries = siblings
+                    .filter(|node| node.schema() == schema)
+                    .map(Node::raw);
+                let edge = if before {
+                    entries.next()
+                } else {
+                    entries.last()
+                };
                 edge.unwrap_or(self.node)
             }
         };

@@ -36,7 +36,10 @@ pub(super) fn take(schema: Schema) -> Errors {
     }
     clear(schema);
     if errors.is_empty() {
-        errors.push(RpcError::application(ErrorTag::OperationFailed, "the data was refused"));
+        errors.push(RpcError::application(
+            ErrorTag::OperationFailed,
+            "the data was refused",
+        ));
     }
     errors
 }
@@ -64,7 +67,9 @@ impl Item {
         let mut error = match self.app_tag.as_deref() {
             Some("instance-required" | "missing-choice") => self.error(ErrorTag::DataMissing),
             Some("data-not-unique") => self.not_unique(),
-            Some("must-violation" | "too-few-elements" | "too-many-elements") => self.error(ErrorTag::OperationFailed),
+            Some("must-violation" | "too-few-elements" | "too-many-elements") => {
+                self.error(ErrorTag::OperationFailed)
+            }
             _ => self.by_message(),
         };
         error.path.clone_from(&self.path);
@@ -95,16 +100,25 @@ impl Item {
         if message.starts_with("Mandatory node") {
             self.error(ErrorTag::DataMissing)
         } else if message.starts_with("List instance is missing its key") {
-            self.error(ErrorTag::MissingElement).info("bad-element", name())
-        } else if message.contains("not found as a child") || message.starts_with("Node \"") && message.contains("not found") {
-            self.error(ErrorTag::UnknownElement).info("bad-element", name())
+            self.error(ErrorTag::MissingElement)
+                .info("bad-element", name())
+        } else if message.contains("not found as a child")
+            || message.starts_with("Node \"") && message.contains("not found")
+        {
+            self.error(ErrorTag::UnknownElement)
+                .info("bad-element", name())
         } else if message.starts_with("No module with namespace") {
-            self.error(ErrorTag::UnknownNamespace).info("bad-element", "").info("bad-namespace", name())
+            self.error(ErrorTag::UnknownNamespace)
+                .info("bad-element", "")
+                .info("bad-namespace", name())
         } else if message.starts_with("Unexpected data") {
-            self.error(ErrorTag::UnknownElement).info("bad-element", last_quoted(message))
+            self.error(ErrorTag::UnknownElement)
+                .info("bad-element", last_quoted(message))
         } else if message.starts_with("When condition") {
             self.error(ErrorTag::UnknownElement)
-        } else if message.starts_with("Duplicate instance") || message.starts_with("Data for both cases") {
+        } else if message.starts_with("Duplicate instance")
+            || message.starts_with("Data for both cases")
+        {
             self.error(ErrorTag::BadElement).info("bad-element", name())
         } else if self.syntax {
             RpcError::rpc(ErrorTag::MalformedMessage, message)
@@ -126,5 +140,9 @@ fn last_quoted(message: &str) -> &str {
 
 fn text(raw: *const c_char) -> Option<String> {
     // SAFETY: null or a NUL-terminated text of the error list, alive while it is walked.
-    (!raw.is_null()).then(|| unsafe { CStr::from_ptr(raw) }.to_string_lossy().into_owned())
+    (!raw.is_null()).then(|| {
+        unsafe { CStr::from_ptr(raw) }
+            .to_string_lossy()
+            .into_owned()
+    })
 }

@@ -65,19 +65,26 @@ impl Drop for Tree {
 impl std::fmt::Debug for Tree {
     /// Names the roots only: values may be secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.roots().map(|node| node.path())).finish()
+        f.debug_list()
+            .entries(self.roots().map(|node| node.path()))
+            .finish()
     }
 }
 
 /// Text without NUL bytes, as libyang takes it.
 fn c_string(text: &str) -> Result<CString, RpcError> {
-    CString::new(text).map_err(|_| RpcError::application(ErrorTag::InvalidValue, "a NUL byte is no XML character"))
+    CString::new(text).map_err(|_| {
+        RpcError::application(ErrorTag::InvalidValue, "a NUL byte is no XML character")
+    })
 }
 
 impl Tree {
     /// An empty tree.
     pub fn new(schema: Schema) -> Self {
-        Self { schema, root: std::ptr::null_mut() }
+        Self {
+            schema,
+            root: std::ptr::null_mut(),
+        }
     }
 
     /// The schema.
@@ -95,7 +102,11 @@ impl Tree {
     /// `node` is null or one of the top-level siblings of a forest of this schema's context that nobody else owns.
     unsafe fn adopt(schema: Schema, node: *mut ffi::lyd_node) -> Self {
         // SAFETY: as the caller promises.
-        let root = if node.is_null() { node } else { unsafe { ffi::lyd_first_sibling(node) } };
+        let root = if node.is_null() {
+            node
+        } else {
+            unsafe { ffi::lyd_first_sibling(node) }
+        };
         Self { schema, root }
     }
 
@@ -124,7 +135,14 @@ impl Tree {
         failure::clear(schema);
         // SAFETY: the text is NUL-terminated and outlives the call; `root` is ours on success and null otherwise.
         let code = unsafe {
-            ffi::lyd_parse_data_mem(raw_context(schema), text.as_ptr(), format.raw(), options, 0, &mut root)
+            ffi::lyd_parse_data_mem(
+                raw_context(schema),
+                text.as_ptr(),
+                format.raw(),
+                options,
+                0,
+                &mut root,
+            )
         };
         match code {
             // SAFETY: fresh nodes.
@@ -159,7 +177,9 @@ impl Tree {
         failure::clear(self.schema);
         let options = ffi::LYD_VALIDATE_NO_STATE | ffi::LYD_VALIDATE_MULTI_ERROR;
         // SAFETY: our own nodes; libyang keeps `root` the first sibling.
-        let code = unsafe { ffi::lyd_validate_all(&mut self.root, self.ctx(), options, std::ptr::null_mut()) };
+        let code = unsafe {
+            ffi::lyd_validate_all(&mut self.root, self.ctx(), options, std::ptr::null_mut())
+        };
         match code {
             ffi::LY_ERR::LY_SUCCESS => Ok(()),
             _ => Err(failure::take(self.schema)),
@@ -202,7 +222,9 @@ impl Tree {
                 self.root,
                 self.ctx(),
                 target.as_ptr(),
-                value.as_ref().map_or(std::ptr::null(), |value| value.as_ptr().cast()),
+                value
+                    .as_ref()
+                    .map_or(std::ptr::null(), |value| value.as_ptr().cast()),
                 0,
                 ffi::LYD_VALHINT_STRING,
                 ffi::LYD_NEW_PATH_UPDATE,
@@ -210,7 +232,11 @@ impl Tree {
                 std::ptr::null_mut(),
             );
             let any = if self.root.is_null() { top } else { self.root };
-            self.root = if any.is_null() { any } else { ffi::lyd_first_sibling(any) };
+            self.root = if any.is_null() {
+                any
+            } else {
+                ffi::lyd_first_sibling(any)
+            };
             code
         };
         match code {
@@ -274,7 +300,8 @@ impl Tree {
         // SAFETY: on success the set holds `count` node pointers.
         unsafe {
             let count = (*set).count as usize;
-            let nodes = (0..count).filter_map(|index| Node::from_raw(*(*set).__bindgen_anon_1.dnodes.add(index)));
+            let nodes = (0..count)
+                .filter_map(|index| Node::from_raw(*(*set).__bindgen_anon_1.dnodes.add(index)));
             let nodes = nodes.collect();
             ffi::ly_set_free(set, None);
             Ok(nodes)
@@ -297,7 +324,9 @@ impl Tree {
         let options = ffi::LYD_DUP_RECURSIVE | ffi::LYD_DUP_WITH_PARENTS | ffi::LYD_DUP_WITH_FLAGS;
         // SAFETY: the copy is ours alone until it is merged, which takes it over (LYD_MERGE_DESTRUCT).
         unsafe {
-            if ffi::lyd_dup_single(node.raw(), std::ptr::null_mut(), options, &mut copy) != ffi::LY_ERR::LY_SUCCESS {
+            if ffi::lyd_dup_single(node.raw(), std::ptr::null_mut(), options, &mut copy)
+                != ffi::LY_ERR::LY_SUCCESS
+            {
                 return;
             }
             while !(*copy).parent.is_null() {
@@ -420,7 +449,10 @@ impl RawContext {
     /// Reads it off any module; every context has libyang's own.
     pub(super) fn of(context: &'static Context) -> Option<Self> {
         // SAFETY: a module of the context.
-        context.modules(false).next().map(|module| Self(unsafe { (*module.as_raw()).ctx }))
+        context
+            .modules(false)
+            .next()
+            .map(|module| Self(unsafe { (*module.as_raw()).ctx }))
     }
 }
 

@@ -35,7 +35,10 @@ impl<'a> Node<'a> {
         if raw.is_null() || unsafe { (*raw).schema.is_null() } {
             return None;
         }
-        Some(Self { raw, owner: Owner::default() })
+        Some(Self {
+            raw,
+            owner: Owner::default(),
+        })
     }
     pub(super) fn raw(self) -> *mut ffi::lyd_node {
         self.raw
@@ -93,7 +96,12 @@ impl<'a> Node<'a> {
     pub fn path(&self) -> String {
         // SAFETY: a live node; the text is freed by `own`.
         unsafe {
-            super::own(ffi::lyd_path(self.raw, ffi::LYD_PATH_TYPE::LYD_PATH_STD, std::ptr::null_mut(), 0))
+            super::own(ffi::lyd_path(
+                self.raw,
+                ffi::LYD_PATH_TYPE::LYD_PATH_STD,
+                std::ptr::null_mut(),
+                0,
+            ))
         }
     }
     /// The children, in order.
@@ -116,7 +124,8 @@ impl<'a> Node<'a> {
     /// The child of that name in the node's own module.
     pub fn child(&self, name: &str) -> Option<Node<'a>> {
         let module = self.module();
-        self.children().find(|child| child.name() == name && child.module() == module)
+        self.children()
+            .find(|child| child.name() == name && child.module() == module)
     }
     /// The value of the child leaf of that name in the node's own module.
     pub fn child_value(&self, name: &str) -> Option<String> {
@@ -140,8 +149,10 @@ impl<'a> Node<'a> {
             // SAFETY: the list belongs to the live node.
             unsafe {
                 if CStr::from_ptr((*meta).name).to_bytes() == name.as_bytes() {
-                    let text = ffi::lyd_value_get_canonical(super::context_of(self.raw), &(*meta).value);
-                    return (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
+                    let text =
+                        ffi::lyd_value_get_canonical(super::context_of(self.raw), &(*meta).value);
+                    return (!text.is_null())
+                        .then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
                 }
                 meta = (*meta).next;
             }

@@ -90,12 +90,22 @@ impl SchemaNode {
         let module = module.as_raw();
         // SAFETY: the module is one of the leaked context; the arguments are checked by libyang.
         Self::from_raw(unsafe {
-            ffi::lys_find_child((*module).ctx, std::ptr::null(), module, std::ptr::null(), 0, name.as_ptr(), 0, 0)
+            ffi::lys_find_child(
+                (*module).ctx,
+                std::ptr::null(),
+                module,
+                std::ptr::null(),
+                0,
+                name.as_ptr(),
+                0,
+                0,
+            )
         })
     }
     /// The child data node, action or notification of that module and name, through choices and cases.
     pub fn child(self, module: &str, name: &str) -> Option<Self> {
-        self.children().find(|child| child.name() == name && child.module() == module)
+        self.children()
+            .find(|child| child.name() == name && child.module() == module)
     }
     /// The children: data nodes through choices and cases, actions and notifications.
     pub fn children(self) -> impl Iterator<Item = Self> {
@@ -168,7 +178,9 @@ impl SchemaNode {
     }
     /// The input of an rpc or action has no data node of its own; this is the schema path with module names.
     pub fn path(self) -> String {
-        let own_prefix = self.parent().is_none_or(|parent| parent.module() != self.module());
+        let own_prefix = self
+            .parent()
+            .is_none_or(|parent| parent.module() != self.module());
         let above = self.parent().map(Self::path).unwrap_or_default();
         match own_prefix {
             true => format!("{above}/{}:{}", self.module(), self.name()),
@@ -183,7 +195,9 @@ impl SchemaNode {
             if u32::from(case.node().nodetype) != ffi::LYS_CASE {
                 break;
             }
-            let Some(choice) = Self::from_raw(case.node().parent) else { break };
+            let Some(choice) = Self::from_raw(case.node().parent) else {
+                break;
+            };
             cases.push((choice, case));
             node = choice.node().parent;
         }
@@ -192,7 +206,9 @@ impl SchemaNode {
     /// Whether a sibling is in another case of a choice that this node is in (RFC 7950, section 7.9).
     pub(super) fn excludes(self, sibling: SchemaNode) -> bool {
         let theirs = sibling.cases();
-        self.cases().iter().any(|(choice, case)| theirs.iter().any(|(c, k)| c == choice && k != case))
+        self.cases()
+            .iter()
+            .any(|(choice, case)| theirs.iter().any(|(c, k)| c == choice && k != case))
     }
     fn leaf_type(self) -> *const ffi::lysc_type {
         match self.kind() {
@@ -212,6 +228,16 @@ impl SchemaNode {
         // SAFETY: the type belongs to the leaked schema.
         text(unsafe { (*leaf_type).name })
     }
+    /// Whether white space in a value counts: strings, and unions, which may hold one.
+    pub fn is_string(self) -> bool {
+        let leaf_type = self.leaf_type();
+        // SAFETY: the type belongs to the leaked schema.
+        !leaf_type.is_null()
+            && matches!(
+                unsafe { (*leaf_type).basetype },
+                ffi::LY_DATA_TYPE::LY_TYPE_STRING | ffi::LY_DATA_TYPE::LY_TYPE_UNION
+            )
+    }
     /// Whether a value of the type may hold prefixes that an XML document declares (RFC 7950, section 9.10.3 and 9.13.2).
     pub fn has_qualified_names(self) -> bool {
         let leaf_type = self.leaf_type();
@@ -221,7 +247,11 @@ impl SchemaNode {
     pub fn extensions(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let exts = self.node().exts;
         // SAFETY: libyang's sized arrays keep their length in the word before the first element.
-        let count = if exts.is_null() { 0 } else { unsafe { *exts.cast::<u64>().sub(1) as usize } };
+        let count = if exts.is_null() {
+            0
+        } else {
+            unsafe { *exts.cast::<u64>().sub(1) as usize }
+        };
         (0..count).map(move |index| {
             // SAFETY: index is below the length of the array; a compiled instance has its definition and module.
             let def = unsafe { &*(*exts.add(index)).def };
@@ -238,14 +268,21 @@ fn qualified(leaf_type: *const ffi::lysc_type) -> bool {
         match (*leaf_type).basetype {
             ffi::LY_DATA_TYPE::LY_TYPE_IDENT | ffi::LY_DATA_TYPE::LY_TYPE_INST => true,
             ffi::LY_DATA_TYPE::LY_TYPE_STRING => {
-                matches!(name, "xpath1.0" | "node-instance-identifier" | "schema-instance-identifier")
+                matches!(
+                    name,
+                    "xpath1.0" | "node-instance-identifier" | "schema-instance-identifier"
+                )
             }
             ffi::LY_DATA_TYPE::LY_TYPE_LEAFREF => {
                 qualified((*leaf_type.cast::<ffi::lysc_type_leafref>()).realtype)
             }
             ffi::LY_DATA_TYPE::LY_TYPE_UNION => {
                 let types = (*leaf_type.cast::<ffi::lysc_type_union>()).types;
-                let count = if types.is_null() { 0 } else { *types.cast::<u64>().sub(1) as usize };
+                let count = if types.is_null() {
+                    0
+                } else {
+                    *types.cast::<u64>().sub(1) as usize
+                };
                 (0..count).any(|index| qualified(*types.add(index)))
             }
             _ => false,

@@ -12,8 +12,16 @@ fn a_configuration_is_read_validated_and_printed_as_it_was() {
     let mut tree = Tree::parse_config(schema(), CLOUD).unwrap();
     tree.validate().unwrap();
     assert_eq!(tree.to_xml(), CLOUD);
-    assert_eq!(tree.value("/cloud-management:cloud-management/server/port").as_deref(), Some("443"));
-    assert!(tree.find("/cloud-management:cloud-management/server/port").unwrap().is_default());
+    assert_eq!(
+        tree.value("/cloud-management:cloud-management/server/port")
+            .as_deref(),
+        Some("443")
+    );
+    assert!(
+        tree.find("/cloud-management:cloud-management/server/port")
+            .unwrap()
+            .is_default()
+    );
 }
 
 #[test]
@@ -22,13 +30,20 @@ fn a_value_out_of_range_is_an_invalid_value_with_its_path() {
     let errors = Tree::parse_config(schema(), xml).unwrap_err();
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert_eq!(errors[0].tag, ErrorTag::InvalidValue);
-    assert_eq!(errors[0].path.as_deref(), Some("/cloud-management:cloud-management/keepalive-interval"));
+    assert_eq!(
+        errors[0].path.as_deref(),
+        Some("/cloud-management:cloud-management/keepalive-interval")
+    );
 }
 
 #[test]
 fn an_unknown_element_and_a_nul_byte_are_refused() {
-    let unknown = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><bogus/></cloud-management>"#;
-    assert_eq!(Tree::parse_config(schema(), unknown).unwrap_err()[0].tag, ErrorTag::UnknownElement);
+    let unknown =
+        r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><bogus/></cloud-management>"#;
+    assert_eq!(
+        Tree::parse_config(schema(), unknown).unwrap_err()[0].tag,
+        ErrorTag::UnknownElement
+    );
     assert!(Tree::parse_config(schema(), "<a>\0</a>").is_err());
 }
 
@@ -38,8 +53,16 @@ fn a_diff_applies_to_its_base_and_survives_as_text() {
     let mut old = Tree::parse_config(schema, CLOUD).unwrap();
     old.validate().unwrap();
     let mut new = old.duplicate();
-    new.set("/cloud-management:cloud-management/server/port", Some("8443")).unwrap();
-    new.set("/device-management:device-management/limits/hello-timeout", Some("12")).unwrap();
+    new.set(
+        "/cloud-management:cloud-management/server/port",
+        Some("8443"),
+    )
+    .unwrap();
+    new.set(
+        "/device-management:device-management/limits/hello-timeout",
+        Some("12"),
+    )
+    .unwrap();
     new.validate().unwrap();
     let diff = old.diff(&new);
     assert!(diff.touches("/cloud-management:cloud-management/server/port"));
@@ -56,15 +79,30 @@ fn a_cursor_finds_creates_changes_and_removes() {
     let host = schema.top("ietf-system", "system").unwrap();
     let dns = host.child("ietf-system", "dns-resolver").unwrap();
     let search = dns.child("ietf-system", "search").unwrap();
-    let place = |schema, keys: &[&str]| Place { schema, keys: keys.iter().map(|key| (*key).to_owned()).collect() };
+    let place = |schema, keys: &[&str]| Place {
+        schema,
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+    };
     let mut top = Cursor::top(&mut tree);
     let mut system = top.create(&place(host, &[]), None).unwrap();
     let mut resolver = system.create(&place(dns, &[]), None).unwrap();
-    resolver.create(&place(search, &["b.example"]), None).unwrap();
-    let mut first = resolver.create(&place(search, &["a.example"]), None).unwrap();
+    resolver
+        .create(&place(search, &["b.example"]), None)
+        .unwrap();
+    let mut first = resolver
+        .create(&place(search, &["a.example"]), None)
+        .unwrap();
     assert!(first.move_to(true, None).unwrap());
-    assert!(resolver.find(&place(search, &["c.example"])).unwrap().is_none());
-    assert!(tree.to_xml().contains("<search>a.example</search><search>b.example</search>"));
+    assert!(
+        resolver
+            .find(&place(search, &["c.example"]))
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        tree.to_xml()
+            .contains("<search>a.example</search><search>b.example</search>")
+    );
     let mut top = Cursor::top(&mut tree);
     top.find(&place(host, &[])).unwrap().unwrap().remove();
     assert!(tree.is_empty());
