@@ -1,1 +1,242 @@
-//! To be written.
+//! The one task that owns the [`Datastore`].
+//!
+//! Jobs come over a bounded queue, in order. A job that changes running ends in a store step, which runs on a thread
+//! that may block; until it is done, reads are served from the old running and writes wait their turn.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::model::error::{ErrorTag, Errors, RpcError};
+
+use super::store::{CommitRecord, Store, StoreError};
+use super::{Author, Datastore, SessionId, Staged, Step};
+
+/// Jobs that wait; whoever submits one more waits with it.
+const QUEUE: usize = 1024;
+
+type Read = Box<dyn FnOnce(&Datastore) + Send>;
+type Answer = oneshot::Sender<Result<(), Errors>>;
+type Write = Box<dyn FnOnce(&mut Datastore) -> Result<Step, Errors> + Send>;
+
+enum Job {
+    Read(Read),
+    Write(Write, Answer),
+    /// A session is over: never queued behind a store step by its length, but in its place.
+    End(SessionId),
+}
+
+/// Access to the datastore. Cheap to clone; the datastore lives as long as one is held.
+#[derive(Clone)]
+pub struct Handle {
+    jobs: mpsc::Sender<Job>,
+    /// Sessions that ended; unbounded only in name, since each session ends once and sessions are limited.
+    ends: mpsc::UnboundedSender<SessionId>,
+}
+
+fn stopped() -> RpcError {
+    RpcError::application(ErrorTag::OperationFailed, "the agent is shutting down")
+}
+
+impl Handle {
+    /// Starts the task. It ends when the last handle is dropped, with its jobs done.
+    pub fn start(datastore: Datastore, store: Arc<Store>) -> (Self, JoinHandle<()>) {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (ends, ended) = mpsc::unbounded_channel();
+        let owner = Owner {
+            datastore,
+            store,
+            waiting: VecDeque::new(),
+        };
+        (Self { jobs, ends }, tokio::spawn(owner.run(queue, ended)))
+    }
+
+    /// Looks at the datastore; does not wait for a store step.
+    ///
+    /// # Errors
+    /// `operation-failed` while the agent shuts down.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Datastore) -> T + Send + 'static,
+    ) -> Result<T, RpcError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job::Read(Box::new(move |datastore| {
+            // Whoever asked may be gone.
+            let _ = answer.send(look(datastore));
+        }));
+        self.jobs.send(job).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())
+    }
+
+    /// Changes the datastore; returns when the change is durable and in force.
+    ///
+    /// # Errors
+    /// What the job refuses, or what the disk says of the store step: then nothing has changed.
+    pub async fn write(
+        &self,
+        change: impl FnOnce(&mut Datastore) -> Result<Step, Errors> + Send + 'static,
+    ) -> Result<(), Errors> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job::Write(Box::new(change), answer);
+        self.jobs.send(job).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// Releases what a session held; never waits.
+    pub fn end_session(&self, session: SessionId) {
+        // Only a stopped datastore does not hear it, and it has no sessions.
+        let _ = self.ends.send(session);
+    }
+}
+
+struct Owner {
+    datastore: Datastore,
+    store: Arc<Store>,
+    /// Writes that came during a store step.
+    waiting: VecDeque<Job>,
+}
+
+/// A store step under way.
+struct Storing {
+    task: JoinHandle<Result<(), StoreError>>,
+    /// The commit it makes durable, and who waits for it; none for a snapshot.
+    commit: Option<(Box<Staged>, Answer)>,
+}
+
+impl Owner {
+    async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Job>,
+        mut ended: mpsc::UnboundedReceiver<SessionId>,
+    ) {
+        let mut storing: Option<Storing> = None;
+        loop {
+            if storing.is_none() {
+                if let Some(job) = self.waiting.pop_front() {
+                    storing = self.work(job);
+                    continue;
+                }
+            }
+            tokio::select! {
+                done = finished(&mut storing), if storing.is_some() => {
+                    let commit = storing.take().and_then(|storing| storing.commit);
+                    storing = self.stored(commit, done);
+                }
+                Some(session) = ended.recv() => {
+                    let end = Job::End(session);
+                    match storing {
+                        Some(_) => self.waiting.push_back(end),
+                        None => storing = self.work(end),
+                    }
+                }
+                // A full line of waiting writes holds the queue back, and so everyone who submits.
+                job = queue.recv(), if self.waiting.len() < QUEUE => match job {
+                    Some(job @ Job::Write(..)) if storing.is_some() => self.waiting.push_back(job),
+                    Some(job) => {
+                        let started = self.work(job);
+                        storing = started.or(storing);
+                    }
+                    None if storing.is_none() => return,
+                    None => {
+                        let done = finished(&mut storing).await;
+                        let commit = storing.take().and_then(|storing| storing.commit);
+                        storing = self.stored(commit, done);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Does a job; returns the store step that it leads to.
+    fn work(&mut self, job: Job) -> Option<Storing> {
+        match job {
+            Job::Read(look) => look(&self.datastore),
+            Job::End(session) => self.datastore.end_session(session),
+            Job::Write(change, answer) => match change(&mut self.datastore) {
+                Ok(Step::Store(staged)) => return Some(self.store_step(staged, answer)),
+                Ok(Step::Done) => drop(answer.send(Ok(()))),
+                Err(errors) => drop(answer.send(Err(errors))),
+            },
+        }
+        None
+    }
+
+    fn store_step(&self, staged: Box<Staged>, answer: Answer) -> Storing {
+        let record = record(&staged);
+        let store = Arc::clone(&self.store);
+        let task = tokio::task::spawn_blocking(move || store.commit(&record, &[]));
+        Storing {
+            task,
+            commit: Some((staged, answer)),
+        }
+    }
+
+    /// A store step is over; returns the snapshot that should follow.
+    fn stored(
+        &mut self,
+        commit: Option<(Box<Staged>, Answer)>,
+        done: Result<(), RpcError>,
+    ) -> Option<Storing> {
+        let Some((staged, answer)) = commit else {
+            if let Err(error) = done {
+                // The differences are all there; a later snapshot makes up for this one.
+                tracing::warn!(%error, "the configuration snapshot could not be written");
+            }
+            return None;
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, user = staged.by.user, "a commit was refused by the store");
+            drop(staged);
+            drop(answer.send(Err(error.into())));
+            return None;
+        }
+        let id = staged.id;
+        self.datastore.complete(*staged);
+        drop(answer.send(Ok(())));
+        self.snapshot_if_due(id)
+    }
+
+    fn snapshot_if_due(&self, id: u64) -> Option<Storing> {
+        if !self.store.is_snapshot_due() {
+            return None;
+        }
+        let running = self.datastore.config(super::Target::Running).to_xml();
+        let store = Arc::clone(&self.store);
+        let task = tokio::task::spawn_blocking(move || store.snapshot(id, running.as_bytes()));
+        Some(Storing { task, commit: None })
+    }
+}
+
+async fn finished(storing: &mut Option<Storing>) -> Result<(), RpcError> {
+    let Some(storing) = storing else {
+        return Ok(());
+    };
+    match (&mut storing.task).await {
+        Ok(result) => result.map_err(|error| error.to_rpc_error()),
+        Err(_) => Err(RpcError::application(
+            ErrorTag::OperationFailed,
+            "the store step was broken off",
+        )),
+    }
+}
+
+fn record(staged: &Staged) -> CommitRecord {
+    let Author {
+        session,
+        user,
+        source,
+        ..
+    } = &staged.by;
+    CommitRecord {
+        id: staged.id,
+        at: SystemTime::now(),
+        user: user.clone(),
+        session: Some(*session).filter(|session| *session != 0),
+        source: (*source).to_owned(),
+        comment: None,
+        diff: staged.diff.clone().into_bytes(),
+    }
+}

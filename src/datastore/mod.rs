@@ -1,4 +1,8 @@
 //! Layer 1: the datastores of RFC 8342 and the one door to running.
+//!
+//! A [`Datastore`] is plain data with one owner, the task in `driver.rs`. What changes running goes through
+//! `commit.rs`, whoever asks.
+
 pub mod commit;
 pub mod driver;
 pub mod edit;
@@ -7,3 +11,268 @@ pub mod lock;
 pub mod nacm;
 pub mod store;
 pub mod subscriber;
+
+use std::collections::BTreeMap;
+
+use crate::model::error::{ErrorTag, Errors, RpcError};
+use crate::model::schema::Schema;
+use crate::model::tree::Tree;
+use crate::model::xml::Element;
+use edit::{EditOptions, Sealer, Secrets};
+use lock::Lock;
+use nacm::Nacm;
+use subscriber::{ActionHandler, ConfigSubscriber, StateProvider};
+
+pub use commit::{Staged, Step};
+
+/// The number of a session, from 1 (RFC 6241, section 8.1); 0 stands for the agent itself.
+pub type SessionId = u32;
+
+/// Who does something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The session; 0 for the agent itself.
+    pub session: SessionId,
+    /// User name.
+    pub user: String,
+    /// Whether access control does not apply: the recovery session (RFC 8341, section 3.5.2).
+    pub recovery: bool,
+    /// What the change comes from, such as `netconf`.
+    pub source: &'static str,
+}
+
+/// The datastores that can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The configuration that the agent works by.
+    Running,
+    /// The work copy that a commit makes running.
+    Candidate,
+}
+
+/// The parts of the agent that the datastore drives, in the order in which changes are applied.
+#[derive(Default)]
+pub struct Parts {
+    /// Take changes of running over.
+    pub subscribers: Vec<Box<dyn ConfigSubscriber>>,
+    /// Show state.
+    pub providers: Vec<Box<dyn StateProvider>>,
+    /// Do actions and rpcs, by schema path such as `/cloud-management:cloud-management/reset-tunnel`.
+    pub actions: BTreeMap<String, Box<dyn ActionHandler>>,
+}
+
+/// Running, candidate and operational, with what guards them.
+pub struct Datastore {
+    schema: Schema,
+    running: Tree,
+    /// None while it equals running.
+    candidate: Option<Tree>,
+    running_lock: Lock,
+    candidate_lock: Lock,
+    nacm: Nacm,
+    sealer: Box<dyn Sealer + Send>,
+    parts: Parts,
+    next_commit: u64,
+}
+
+impl Datastore {
+    /// Starts with a running configuration: validates it and hands it to every subscriber.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or what a subscriber refuses.
+    pub fn start(
+        mut running: Tree,
+        next_commit: u64,
+        sealer: Box<dyn Sealer + Send>,
+        parts: Parts,
+    ) -> Result<Self, Errors> {
+        running.validate()?;
+        let schema = running.schema();
+        let nacm = Nacm::read(&running);
+        let mut datastore = Self {
+            schema,
+            running,
+            candidate: None,
+            running_lock: Lock::default(),
+            candidate_lock: Lock::default(),
+            nacm,
+            sealer,
+            parts,
+            next_commit,
+        };
+        datastore.hand_out_at_start()?;
+        Ok(datastore)
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> Schema {
+        self.schema
+    }
+
+    /// A datastore's configuration.
+    pub fn config(&self, target: Target) -> &Tree {
+        match target {
+            Target::Running => &self.running,
+            Target::Candidate => self.candidate.as_ref().unwrap_or(&self.running),
+        }
+    }
+
+    /// The access control rules in force.
+    pub fn nacm(&self) -> &Nacm {
+        &self.nacm
+    }
+
+    /// The state of the modules that `wanted` names, without configuration.
+    pub fn state(&self, wanted: &dyn Fn(&str) -> bool) -> Tree {
+        let mut tree = Tree::new(self.schema);
+        let asked = self
+            .parts
+            .providers
+            .iter()
+            .filter(|provider| wanted(provider.module()));
+        asked.for_each(|provider| provider.state(&mut tree));
+        tree
+    }
+
+    /// The lock of a datastore.
+    pub fn lock_of(&self, target: Target) -> &Lock {
+        match target {
+            Target::Running => &self.running_lock,
+            Target::Candidate => &self.candidate_lock,
+        }
+    }
+
+    fn lock_mut(&mut self, target: Target) -> &mut Lock {
+        match target {
+            Target::Running => &mut self.running_lock,
+            Target::Candidate => &mut self.candidate_lock,
+        }
+    }
+
+    /// `<lock>` (RFC 6241, section 7.5).
+    ///
+    /// # Errors
+    /// `lock-denied`, and `operation-failed` for a candidate with changes that nobody committed or discarded.
+    pub fn lock(&mut self, target: Target, session: SessionId) -> Result<(), RpcError> {
+        if target == Target::Candidate
+            && self.candidate_lock.holder().is_none()
+            && self.is_candidate_changed()
+        {
+            let words = "the candidate holds changes; commit or discard them first";
+            return Err(RpcError::protocol(ErrorTag::OperationFailed, words));
+        }
+        self.lock_mut(target).take(session)
+    }
+
+    /// `<unlock>` (RFC 6241, section 7.6).
+    ///
+    /// # Errors
+    /// `operation-failed` when the session does not hold the lock.
+    pub fn unlock(&mut self, target: Target, session: SessionId) -> Result<(), RpcError> {
+        self.lock_mut(target).release(session)
+    }
+
+    /// Lets go of everything a session held. A candidate that it had locked is discarded (RFC 6241, section 8.3.5.2).
+    pub fn end_session(&mut self, session: SessionId) {
+        self.running_lock.end(session);
+        if self.candidate_lock.end(session) {
+            self.candidate = None;
+        }
+    }
+
+    fn is_candidate_changed(&self) -> bool {
+        self.candidate
+            .as_ref()
+            .is_some_and(|candidate| !self.running.diff(candidate).is_empty())
+    }
+
+    /// `<discard-changes>` (RFC 6241, section 8.3.4.2).
+    ///
+    /// # Errors
+    /// `in-use` under another session's lock.
+    pub fn discard(&mut self, by: &Author) -> Result<(), RpcError> {
+        self.candidate_lock.writable_by(by.session)?;
+        self.candidate = None;
+        Ok(())
+    }
+
+    /// The configuration that an edit of a datastore would make, with secrets sealed and access checked.
+    ///
+    /// # Errors
+    /// What is wrong with the edit, and `access-denied`.
+    pub fn edited(
+        &mut self,
+        target: Target,
+        by: &Author,
+        config: &[Element],
+        options: EditOptions,
+    ) -> Result<Tree, Errors> {
+        self.lock_of(target).writable_by(by.session)?;
+        let mut tree = self.config(target).duplicate();
+        self.apply(&mut tree, config, options)?;
+        self.check_access(by, self.config(target), &tree)?;
+        Ok(tree)
+    }
+
+    /// Configuration from a manager that is to replace a datastore, with secrets sealed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(&mut self, config: &[Element]) -> Result<Tree, Errors> {
+        let mut tree = Tree::new(self.schema);
+        let options = EditOptions {
+            default: edit::Operation::Merge,
+            continue_on_error: false,
+        };
+        self.apply(&mut tree, config, options)?;
+        Ok(tree)
+    }
+
+    fn apply(
+        &mut self,
+        tree: &mut Tree,
+        config: &[Element],
+        options: EditOptions,
+    ) -> Result<(), Errors> {
+        let secrets = Secrets {
+            sealer: self.sealer.as_mut(),
+            stored: &self.running,
+        };
+        edit::apply(tree, config, options, secrets)
+    }
+
+    /// Makes a tree the candidate.
+    ///
+    /// # Errors
+    /// `in-use` under another session's lock.
+    pub fn set_candidate(&mut self, tree: Tree, by: &Author) -> Result<(), RpcError> {
+        self.candidate_lock.writable_by(by.session)?;
+        self.candidate = Some(tree);
+        Ok(())
+    }
+
+    /// Checks that a user may turn one configuration into another.
+    ///
+    /// # Errors
+    /// `access-denied` with the path of a node.
+    pub fn check_access(&self, by: &Author, old: &Tree, new: &Tree) -> Result<(), RpcError> {
+        if by.recovery {
+            return Ok(());
+        }
+        self.nacm.check(&by.user, &old.diff(new))
+    }
+
+    /// Does an action or rpc of a module.
+    ///
+    /// # Errors
+    /// `operation-not-supported` when no part of the agent does it; else what that part says.
+    pub fn act(&mut self, path: &str, input: &Tree) -> Result<Tree, RpcError> {
+        match self.parts.actions.get_mut(path) {
+            Some(handler) => handler.act(input),
+            None => Err(RpcError::protocol(
+                ErrorTag::OperationNotSupported,
+                format!("nothing on this device does {path}"),
+            )),
+        }
+    }
+}

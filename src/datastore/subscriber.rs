@@ -1,1 +1,55 @@
-//! To be written.
+//! What the datastore asks of the parts of the agent: to take a change over, to show state, to do an action.
+
+use crate::model::error::RpcError;
+use crate::model::tree::{Diff, Tree};
+
+/// A commit as its subscribers see it.
+pub struct Change<'a> {
+    /// Running before.
+    pub old: &'a Tree,
+    /// Running after, validated, with defaults.
+    pub new: &'a Tree,
+    /// What turns one into the other.
+    pub diff: &'a Diff,
+    /// Whether the agent starts with this configuration: nobody committed it.
+    pub at_start: bool,
+}
+
+/// A part of the agent that configuration drives.
+pub trait ConfigSubscriber: Send {
+    /// Checks the change and reserves what it needs. Nothing outside may notice yet.
+    ///
+    /// # Errors
+    /// Whatever makes the change impossible; the commit is then refused and leaves no trace.
+    fn prepare(&mut self, change: &Change<'_>) -> Result<Box<dyn Prepared>, RpcError>;
+}
+
+/// A change that a subscriber is ready to take over. Dropping it aborts.
+#[must_use]
+pub trait Prepared: Send {
+    /// Does it; cannot fail.
+    fn apply(self: Box<Self>);
+}
+
+impl<F: FnOnce() + Send> Prepared for F {
+    fn apply(self: Box<Self>) {
+        self();
+    }
+}
+
+/// A part of the agent that has state to show.
+pub trait StateProvider: Send {
+    /// The module whose top-level nodes it fills.
+    fn module(&self) -> &'static str;
+    /// Adds its state; reads what is at hand and never waits.
+    fn state(&self, into: &mut Tree);
+}
+
+/// A part of the agent that carries out an action or rpc of a module.
+pub trait ActionHandler: Send {
+    /// Does it with an input that was validated; returns the output nodes, or an empty tree when there are none.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    fn act(&mut self, input: &Tree) -> Result<Tree, RpcError>;
+}
