@@ -20,9 +20,9 @@ pub struct Place {
 /// A cursor borrows its tree mutably, and a cursor on a child borrows the one on the parent: so there is never
 /// a second handle on what is changed or removed.
 pub struct Cursor<'t> {
-    tree: &'t mut Tree,
+    pub(super) tree: &'t mut Tree,
     /// Null at the top.
-    node: *mut ffi::lyd_node,
+    pub(super) node: *mut ffi::lyd_node,
 }
 
 impl<'t> Cursor<'t> {
@@ -307,7 +307,7 @@ impl<'t> Cursor<'t> {
 }
 
 /// `[key='value']…`, or `None` when a value holds both kinds of quotes.
-fn predicate(place: &Place) -> Option<String> {
+pub(super) fn predicate(place: &Place) -> Option<String> {
     let mut text = String::new();
     for (key, value) in place.schema.keys().zip(&place.keys) {
         let quote = match (value.contains('\''), value.contains('"')) {

@@ -16,6 +16,12 @@ pub(super) fn clear(schema: Schema) {
     unsafe { ffi::ly_err_clean(raw_context(schema), std::ptr::null_mut()) };
 }
 
+/// Forgets this thread's errors about a node: it was asked whether something is there, and it is not.
+pub(super) fn forget(node: super::SchemaNode) {
+    // SAFETY: as in `clear`.
+    unsafe { ffi::ly_err_clean(super::raw_context_of(node), std::ptr::null_mut()) };
+}
+
 /// The first error since [`clear`].
 pub(super) fn first(schema: Schema) -> RpcError {
     take(schema).swap_remove(0)

@@ -19,12 +19,16 @@ use super::schema::Schema;
 
 mod cursor;
 mod diff;
+mod extension;
 mod failure;
+mod lookup;
 mod node;
 mod schema_node;
 
 pub use cursor::{Cursor, Place};
 pub use diff::{Diff, Op};
+pub use extension::DefaultDeny;
+pub use lookup::Siblings;
 pub use node::Node;
 pub use schema_node::{NodeKind, SchemaNode};
 
@@ -458,6 +462,11 @@ impl RawContext {
 
 fn raw_context(schema: Schema) -> *const ffi::ly_ctx {
     schema.raw().0
+}
+
+fn raw_context_of(node: SchemaNode) -> *const ffi::ly_ctx {
+    // SAFETY: every module of the leaked context points back to it.
+    unsafe { (*node.module_raw()).ctx }
 }
 
 /// # Safety
