@@ -24,7 +24,7 @@ mod unbinding;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-pub use event::{Action, Attempt, CloseCode, Event, Notification, Reply};
+pub use event::{Action, Attempt, Cause, CloseCode, Event, Notification, Reply};
 
 use crate::model::status::{
     CloudStatus, ConnectionState, DeviceState, FailureReason, Keepalives, LastDown, LastDownReason,
@@ -96,6 +96,21 @@ enum State {
     },
     /// The agent ends; nothing follows.
     Stopped,
+}
+
+impl State {
+    /// Index of the way that an attempt or a tunnel has taken.
+    fn way_in_use(&mut self) -> Option<&mut usize> {
+        match self {
+            Self::Resolving { course, .. }
+            | Self::Connecting { course, .. }
+            | Self::Authenticating { course, .. }
+            | Self::Registering { course, .. }
+            | Self::Handshaking { course, .. } => Some(&mut course.way),
+            Self::Established(established) => Some(&mut established.way),
+            Self::Idle | Self::Waiting { .. } | Self::Stopped => None,
+        }
+    }
 }
 
 /// The state container beyond what the state itself tells.
@@ -173,7 +188,7 @@ impl Tunnel {
                 cause,
             } => {
                 self.origins = origins;
-                self.new_target(target, cause.into(), now);
+                self.new_target(target, cause, now);
             }
             Event::KeepaliveInterval(interval) => self.new_interval(interval, now),
             Event::Services(services) => self.new_services(services, now),
@@ -252,18 +267,41 @@ impl Tunnel {
         }
     }
 
-    /// An equal target is the same connection: "the device retains the cloud connection" (manual).
-    fn new_target(&mut self, target: Option<Target>, reason: LastDownReason, now: Instant) {
+    /// An equal target is the same connection.
+    fn new_target(&mut self, target: Option<Target>, cause: Cause, now: Instant) {
         let target = target.filter(|target| !target.ways.is_empty());
-        if target == self.target {
+        if target == self.target || cause == Cause::Discovery && self.is_retained_by(&target) {
             return;
         }
-        self.leave(reason, CloseCode::NORMAL, now);
+        self.leave(cause.into(), CloseCode::NORMAL, now);
         self.retry
             .new_target(target.as_ref().map_or(0, |target| target.ways.len()));
         self.target = target;
         self.shown.failure = None;
         self.begin(now);
+    }
+
+    /// "If the automatically obtained and manually configured domain names are identical, the device retains the cloud
+    /// connection" (manual). A discovered domain stands for both address families, so the targets differ even then;
+    /// what counts is that the way in use is among the new ones. Takes the new target over if so.
+    fn is_retained_by(&mut self, target: &Option<Target>) -> bool {
+        let (Some(old), Some(new)) = (&self.target, target) else {
+            return false;
+        };
+        if old.password != new.password || old.trust != new.trust {
+            return false;
+        }
+        let Some(index) = self.state.way_in_use() else {
+            return false;
+        };
+        let used = old.ways.get(*index);
+        let Some(kept) = new.ways.iter().position(|way| Some(way) == used) else {
+            return false;
+        };
+        *index = kept;
+        self.retry.new_target(new.ways.len());
+        self.target = Some(new.clone());
+        true
     }
 
     fn reset(&mut self, now: Instant) {
@@ -274,6 +312,7 @@ impl Tunnel {
 
     fn stop(&mut self, now: Instant) {
         self.leave(LastDownReason::Shutdown, CloseCode::GOING_AWAY, now);
+        self.shown.server = None;
         self.state = State::Stopped;
     }
 

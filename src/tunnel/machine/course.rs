@@ -290,7 +290,9 @@ impl Tunnel {
                 self.upgrade_refused(course, refusal, reusable, now);
             }
             (state, Reply::Failed(error)) => self.step_failed(state, error, now),
-            (state, Reply::Lost) => self.step_failed(state, StepError::Connect, now),
+            (state, Reply::Lost | Reply::Closed(_)) => {
+                self.step_failed(state, StepError::Connect, now)
+            }
             // A reply that does not belong to the state: sent twice or overtaken.
             (state, _) => self.state = state,
         }
@@ -409,7 +411,6 @@ impl Tunnel {
         self.retry.established();
         self.shown.failure = None;
         self.shown.attempts = 0;
-        self.shown.keepalives = Default::default();
         let established = Established::new(course.way, course.server, token, self.interval, now);
         self.begin_established(established, now);
     }

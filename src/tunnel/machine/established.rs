@@ -8,7 +8,8 @@ use super::event::{Action, Attempt, CloseCode, Endpoint, Reply, SubconnectionRep
 use super::{SILENT_INTERVALS, STEP_DEADLINE, State, Tunnel};
 use crate::model::settings::Secret;
 use crate::model::status::{
-    DeviceState, FailureReason, LastDown, LastDownReason, Moment, ProcessState, SubconnectionStatus,
+    DeviceState, FailureReason, Keepalives, LastDown, LastDownReason, Moment, ProcessState,
+    SubconnectionStatus,
 };
 use crate::tunnel::backoff::Pace;
 use crate::tunnel::subconnection::{Context, Dial, Subconnection};
@@ -17,7 +18,8 @@ use crate::tunnel::wire::{CloudMessage, DeviceMessage, Listed};
 /// The main connection from the 101 on.
 #[derive(Debug)]
 pub(super) struct Established {
-    way: usize,
+    /// Which way of the target it took.
+    pub way: usize,
     server: Endpoint,
     token: Secret,
     since: Instant,
@@ -363,6 +365,7 @@ impl Tunnel {
         now: Instant,
     ) {
         self.settle(established.since, now);
+        self.shown.keepalives = Keepalives::default();
         let mut context = Context {
             numbers: &mut self.numbers,
             jitter: &mut self.retry.jitter,

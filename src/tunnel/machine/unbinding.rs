@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::event::{Action, Notification};
 use super::{State, Tunnel};
 use crate::model::settings::Secret;
-use crate::model::status::{Moment, UnbindingState};
+use crate::model::status::{FailureReason, Moment, UnbindingState};
 use crate::tunnel::wire::{DeviceMessage, UnbindAnswer};
 
 /// Longest reason of the cloud that is kept (`unbinding/reason` of the YANG module).
@@ -43,7 +43,15 @@ impl Tunnel {
         self.unbinding.at = Some(Moment::Run(now));
         // Stored before it is sent: after a crash it goes out again under the same number.
         self.save_unbinding();
-        self.send_code(now);
+        match self.state {
+            // "Slow retry; an unbinding code lifts it": the one refusal to which it is the answer.
+            State::Waiting { .. }
+                if self.shown.failure == Some(FailureReason::BoundToAnotherUser) =>
+            {
+                self.wake(now);
+            }
+            _ => self.send_code(now),
+        }
     }
 
     /// The code that still needs an answer, with its number.

@@ -1,0 +1,6 @@
+//! The tunnel machine in virtual time: recorded scenarios, properties, and the language both are told in.
+
+mod properties;
+mod render;
+mod scenarios;
+mod script;
