@@ -152,8 +152,10 @@ mod tests {
 
     #[test]
     fn without_a_domain_there_is_no_target() {
-        let mut settings = CloudSettings::default();
-        settings.password = Some(Secret::new("x"));
+        let settings = CloudSettings {
+            password: Some(Secret::new("x")),
+            ..CloudSettings::default()
+        };
         assert_eq!(dial(&settings), None);
     }
 

@@ -90,8 +90,8 @@ impl Checked {
                 Event::Reply(self.asked, reply)
             }
             Line::Subconnection(service, _, reply) => {
-                let known = self.subconnections.iter();
-                let number = known.filter(|(name, _)| *name == service).next_back();
+                let mut known = self.subconnections.iter();
+                let number = known.rfind(|(name, _)| *name == service);
                 Event::SubconnectionReply(number.map_or(Attempt(0), |one| one.1), reply)
             }
             Line::Pass => return,
