@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -75,14 +74,22 @@ impl Handle {
     ///
     /// # Errors
     /// What the job refuses, or what the disk says of the store step: then nothing has changed.
-    pub async fn write(
+    pub async fn write<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut Datastore) -> Result<Step, Errors> + Send + 'static,
-    ) -> Result<(), Errors> {
+        change: impl FnOnce(&mut Datastore) -> Result<(Step, T), Errors> + Send + 'static,
+    ) -> Result<T, Errors> {
         let (answer, answered) = oneshot::channel();
+        let (give, given) = oneshot::channel();
+        let change = move |datastore: &mut Datastore| {
+            let (step, outcome) = change(datastore)?;
+            // Whoever asked may be gone; what was asked for is done all the same.
+            let _ = give.send(outcome);
+            Ok(step)
+        };
         let job = Job::Write(Box::new(change), answer);
         self.jobs.send(job).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        answered.await.map_err(|_| stopped())??;
+        given.await.map_err(|_| stopped().into())
     }
 
     /// Releases what a session held; never waits.
@@ -232,7 +239,7 @@ fn record(staged: &Staged) -> CommitRecord {
     } = &staged.by;
     CommitRecord {
         id: staged.id,
-        at: SystemTime::now(),
+        at: staged.by.at,
         user: user.clone(),
         session: Some(*session).filter(|session| *session != 0),
         source: (*source).to_owned(),

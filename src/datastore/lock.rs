@@ -1,29 +1,36 @@
 //! Locks of whole datastores (RFC 6241, section 7.5).
 
+use std::time::SystemTime;
+
 use super::SessionId;
 use crate::model::error::{ErrorTag, RpcError};
 
 /// Who holds one datastore's lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lock {
-    holder: Option<SessionId>,
+    held: Option<(SessionId, SystemTime)>,
 }
 
 impl Lock {
     /// The session that holds it.
     pub fn holder(&self) -> Option<SessionId> {
-        self.holder
+        self.held.map(|(holder, _)| holder)
+    }
+
+    /// Who holds it, and since when.
+    pub fn held(&self) -> Option<(SessionId, SystemTime)> {
+        self.held
     }
 
     /// Takes the lock.
     ///
     /// # Errors
     /// `lock-denied` with the holder's session-id, also when that is the session itself.
-    pub fn take(&mut self, session: SessionId) -> Result<(), RpcError> {
-        match self.holder {
+    pub fn take(&mut self, session: SessionId, at: SystemTime) -> Result<(), RpcError> {
+        match self.holder() {
             Some(holder) => Err(denied(holder)),
             None => {
-                self.holder = Some(session);
+                self.held = Some((session, at));
                 Ok(())
             }
         }
@@ -34,11 +41,11 @@ impl Lock {
     /// # Errors
     /// `operation-failed` when the session does not hold it (RFC 6241, section 7.6).
     pub fn release(&mut self, session: SessionId) -> Result<(), RpcError> {
-        if self.holder == Some(session) {
-            self.holder = None;
+        if self.holder() == Some(session) {
+            self.held = None;
             return Ok(());
         }
-        let words = match self.holder {
+        let words = match self.holder() {
             Some(holder) => format!("the lock is held by session {holder}"),
             None => "the lock is not held".to_owned(),
         };
@@ -47,9 +54,9 @@ impl Lock {
 
     /// Lets go of whatever a session that ends still holds; says whether it held the lock.
     pub fn end(&mut self, session: SessionId) -> bool {
-        let held = self.holder == Some(session);
+        let held = self.holder() == Some(session);
         if held {
-            self.holder = None;
+            self.held = None;
         }
         held
     }
@@ -59,7 +66,7 @@ impl Lock {
     /// # Errors
     /// `in-use` when another session holds the lock.
     pub fn writable_by(&self, session: SessionId) -> Result<(), RpcError> {
-        match self.holder {
+        match self.holder() {
             Some(holder) if holder != session => {
                 let words = format!("the datastore is locked by session {holder}");
                 Err(RpcError::protocol(ErrorTag::InUse, words))
@@ -85,13 +92,16 @@ mod tests {
     #[test]
     fn a_lock_has_one_holder_and_names_it() {
         let mut lock = Lock::default();
-        lock.take(1).unwrap();
-        let error = lock.take(2).unwrap_err();
+        lock.take(1, SystemTime::UNIX_EPOCH).unwrap();
+        let error = lock.take(2, SystemTime::UNIX_EPOCH).unwrap_err();
         assert_eq!(
             (error.tag, error.info[0].value.as_str()),
             (ErrorTag::LockDenied, "1")
         );
-        assert_eq!(lock.take(1).unwrap_err().tag, ErrorTag::LockDenied);
+        assert_eq!(
+            lock.take(1, SystemTime::UNIX_EPOCH).unwrap_err().tag,
+            ErrorTag::LockDenied
+        );
         assert_eq!(lock.writable_by(2).unwrap_err().tag, ErrorTag::InUse);
         assert_eq!(lock.release(2).unwrap_err().tag, ErrorTag::OperationFailed);
         lock.release(1).unwrap();
@@ -101,9 +111,9 @@ mod tests {
     #[test]
     fn the_end_of_its_session_frees_a_lock() {
         let mut lock = Lock::default();
-        lock.take(7).unwrap();
+        lock.take(7, SystemTime::UNIX_EPOCH).unwrap();
         assert!(!lock.end(8));
         assert!(lock.end(7));
-        lock.take(8).unwrap();
+        lock.take(8, SystemTime::UNIX_EPOCH).unwrap();
     }
 }

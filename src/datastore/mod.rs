@@ -13,6 +13,7 @@ pub mod store;
 pub mod subscriber;
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
@@ -39,6 +40,8 @@ pub struct Author {
     pub recovery: bool,
     /// What the change comes from, such as `netconf`.
     pub source: &'static str,
+    /// When it was asked for.
+    pub at: SystemTime,
 }
 
 /// The datastores that can be written.
@@ -153,7 +156,7 @@ impl Datastore {
     ///
     /// # Errors
     /// `lock-denied`, and `operation-failed` for a candidate with changes that nobody committed or discarded.
-    pub fn lock(&mut self, target: Target, session: SessionId) -> Result<(), RpcError> {
+    pub fn lock(&mut self, target: Target, by: &Author) -> Result<(), RpcError> {
         if target == Target::Candidate
             && self.candidate_lock.holder().is_none()
             && self.is_candidate_changed()
@@ -161,7 +164,7 @@ impl Datastore {
             let words = "the candidate holds changes; commit or discard them first";
             return Err(RpcError::protocol(ErrorTag::OperationFailed, words));
         }
-        self.lock_mut(target).take(session)
+        self.lock_mut(target).take(by.session, by.at)
     }
 
     /// `<unlock>` (RFC 6241, section 7.6).

@@ -78,6 +78,8 @@ pub struct Module {
     pub implemented: bool,
     /// Enabled features.
     pub features: Vec<String>,
+    /// Whether it is written in YANG 1.1, and so announced by yang-library alone (RFC 7950, section 5.6.4).
+    pub yang_1_1: bool,
 }
 
 impl Schema {
@@ -131,6 +133,7 @@ impl Schema {
             namespace: module.namespace().to_owned(),
             implemented: module.is_implemented(),
             features: features(&module),
+            yang_1_1: is_yang_1_1(&module),
         })
     }
 
@@ -156,6 +159,14 @@ impl Schema {
     pub fn top(self, module: &str, name: &str) -> Option<SchemaNode> {
         let module = self.context.get_module_implemented(module)?;
         SchemaNode::top(&module, name)
+    }
+
+    /// The top-level data nodes of an implemented module.
+    pub fn roots(self, module: &str) -> impl Iterator<Item = SchemaNode> {
+        let module = self.context.get_module_implemented(module);
+        module
+            .into_iter()
+            .flat_map(|module| SchemaNode::roots(&module))
     }
 
     /// The text of a module in YANG or YIN (RFC 6022, section 3.1).
@@ -202,6 +213,14 @@ fn features(module: &SchemaModule<'_>) -> Vec<String> {
         .filter(|name| module.feature_value(name).unwrap_or(false))
         .map(|name| (*name).to_owned())
         .collect()
+}
+
+fn is_yang_1_1(module: &SchemaModule<'_>) -> bool {
+    let embedded = MODULES.iter().find(|(name, ..)| *name == module.name());
+    // Those of libyang itself and of `--yang` are not embedded; hellos lose nothing by leaving them out.
+    embedded.is_none_or(|(.., text)| {
+        text.contains("yang-version 1.1") || text.contains("yang-version \"1.1\"")
+    })
 }
 
 /// Directory and module name of a file `name[@revision].yang`.

@@ -3,4 +3,5 @@ pub mod operations;
 pub mod ops;
 pub mod reply;
 pub mod rpc;
+pub mod server;
 pub mod session;

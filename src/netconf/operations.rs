@@ -88,6 +88,19 @@ pub struct Statistics {
     pub out_notifications: u32,
 }
 
+impl Statistics {
+    /// The sum of both.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            in_rpcs: self.in_rpcs.wrapping_add(other.in_rpcs),
+            in_bad_rpcs: self.in_bad_rpcs.wrapping_add(other.in_bad_rpcs),
+            out_rpc_errors: self.out_rpc_errors.wrapping_add(other.out_rpc_errors),
+            out_notifications: self.out_notifications.wrapping_add(other.out_notifications),
+        }
+    }
+}
+
 impl Counters {
     pub(super) fn count_rpc(&self) {
         self.in_rpcs.fetch_add(1, Ordering::Relaxed);

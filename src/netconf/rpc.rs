@@ -216,3 +216,27 @@ pub enum Rpc {
         message: String,
     },
 }
+
+impl Rpc {
+    /// The name of the operation, as in its module.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Get { .. } => "get",
+            Self::GetConfig { .. } => "get-config",
+            Self::EditConfig(_) => "edit-config",
+            Self::CopyConfig { .. } => "copy-config",
+            Self::DeleteConfig { .. } => "delete-config",
+            Self::Lock { .. } => "lock",
+            Self::Unlock { .. } => "unlock",
+            Self::CloseSession => "close-session",
+            Self::KillSession { .. } => "kill-session",
+            Self::Commit { .. } => "commit",
+            Self::CancelCommit { .. } => "cancel-commit",
+            Self::DiscardChanges => "discard-changes",
+            Self::Validate { .. } => "validate",
+            Self::GetSchema { .. } => "get-schema",
+            Self::Action { .. } => "action",
+            Self::Other { name, .. } => name,
+        }
+    }
+}

@@ -23,6 +23,7 @@ mod extension;
 mod failure;
 mod lookup;
 mod node;
+mod operation;
 mod schema_node;
 
 pub use cursor::{Cursor, Place};
@@ -30,6 +31,7 @@ pub use diff::{Diff, Op};
 pub use extension::DefaultDeny;
 pub use lookup::Siblings;
 pub use node::Node;
+pub use operation::Operation;
 pub use schema_node::{NodeKind, SchemaNode};
 
 /// Stops libyang from printing to stderr; errors are kept for the thread that met them (see `failure`).
@@ -112,6 +114,18 @@ impl Tree {
             unsafe { ffi::lyd_first_sibling(node) }
         };
         Self { schema, root }
+    }
+
+    /// `/yang-library` and `/modules-state` of the schema (RFC 8525), with its content-id.
+    pub fn yang_library(schema: Schema) -> Self {
+        let mut root = std::ptr::null_mut();
+        // SAFETY: the format takes one unsigned number; the nodes are fresh, or null on an error.
+        unsafe {
+            let format = c"%u";
+            let id = std::os::raw::c_uint::from(schema.content_id());
+            ffi::ly_ctx_get_yanglib_data(raw_context(schema), &mut root, format.as_ptr(), id);
+            Self::adopt(schema, root)
+        }
     }
 
     /// Reads configuration in XML: any number of top-level elements. Values are checked; constraints across nodes

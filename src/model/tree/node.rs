@@ -159,6 +159,19 @@ impl<'a> Node<'a> {
         }
         None
     }
+    /// What is inside an inner node, as XML elements.
+    pub fn inner_xml(&self) -> String {
+        let Some(first) = self.children().next() else {
+            return String::new();
+        };
+        let mut text = std::ptr::null_mut();
+        let options = ffi::LYD_PRINT_SIBLINGS | ffi::LYD_PRINT_SHRINK;
+        // SAFETY: live nodes; the text is freed by `own`.
+        unsafe {
+            ffi::lyd_print_mem(&mut text, first.raw, ffi::LYD_FORMAT::LYD_XML, options);
+            super::own(text)
+        }
+    }
     /// A copy of the node, with everything below it, under its parents.
     pub fn to_tree(&self, like: &Tree) -> Tree {
         let mut tree = Tree::new(like.schema());

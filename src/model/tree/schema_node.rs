@@ -102,6 +102,18 @@ impl SchemaNode {
             )
         })
     }
+    /// The top-level data nodes of a module.
+    pub(in crate::model) fn roots(module: &SchemaModule<'_>) -> impl Iterator<Item = Self> + use<> {
+        // SAFETY: an implemented module of the leaked context is compiled.
+        let compiled = unsafe { (*module.as_raw()).compiled };
+        let mut last = std::ptr::null();
+        let nodes = std::iter::from_fn(move || {
+            // SAFETY: `last` came from the same module or is null.
+            last = unsafe { ffi::lys_getnext(last, std::ptr::null(), compiled, 0) };
+            Self::from_raw(last)
+        });
+        nodes.filter(|node| !matches!(node.kind(), NodeKind::Rpc | NodeKind::Notification))
+    }
     /// The child data node, action or notification of that module and name, through choices and cases.
     pub fn child(self, module: &str, name: &str) -> Option<Self> {
         self.children()

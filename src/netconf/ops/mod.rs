@@ -1,1 +1,183 @@
-//! To be written.
+//! The operations on the datastore, one family a file. This is their table of contents.
+//!
+//! Each operation is a function of the datastore and the caller, run by the datastore's own task: those that only
+//! look go to [`read`], those that change go to [`write`]. `server.rs` does what concerns sessions.
+
+mod action;
+mod commit;
+mod edit;
+mod lock;
+pub mod monitoring;
+mod retrieve;
+mod schema;
+
+use super::reply::Reply;
+use super::rpc::{Datastore as Name, Rpc};
+use crate::datastore::{Author, Datastore, Step, Target};
+use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError};
+use crate::model::schema::Schema;
+use monitoring::Monitoring;
+
+/// Whether an operation only looks: it is then served during a store step, too.
+pub fn only_looks(rpc: &Rpc) -> bool {
+    matches!(
+        rpc,
+        Rpc::Get { .. } | Rpc::GetConfig { .. } | Rpc::GetSchema { .. }
+    )
+}
+
+/// Does an operation that only looks.
+///
+/// # Errors
+/// What the reply says.
+pub fn read(
+    datastore: &Datastore,
+    caller: &Author,
+    rpc: Rpc,
+    monitoring: &Monitoring,
+) -> Result<Reply, Errors> {
+    permit(datastore, caller, &rpc)?;
+    match rpc {
+        Rpc::Get {
+            filter,
+            with_defaults,
+        } => retrieve::get(
+            datastore,
+            caller,
+            filter.as_ref(),
+            with_defaults,
+            monitoring,
+        ),
+        Rpc::GetConfig {
+            source,
+            filter,
+            with_defaults,
+        } => retrieve::get_config(datastore, caller, source, filter.as_ref(), with_defaults),
+        Rpc::GetSchema {
+            identifier,
+            version,
+            format,
+        } => schema::get_schema(
+            datastore.schema(),
+            &identifier,
+            version.as_deref(),
+            format.as_deref(),
+        ),
+        _ => Err(unsupported("this operation").into()),
+    }
+}
+
+/// Does an operation that changes something; the step says what is left to do before the reply is true.
+///
+/// # Errors
+/// What the reply says; nothing has changed then.
+pub fn write(
+    datastore: &mut Datastore,
+    caller: &Author,
+    rpc: Rpc,
+) -> Result<(Step, Reply), Errors> {
+    permit(datastore, caller, &rpc)?;
+    let step = match rpc {
+        Rpc::EditConfig(request) => edit::edit_config(datastore, caller, &request)?,
+        Rpc::CopyConfig { target, source, .. } => {
+            edit::copy_config(datastore, caller, target, &source)?
+        }
+        Rpc::DeleteConfig { target } => return Err(edit::delete_config(target).into()),
+        Rpc::Validate { source } => edit::validate(datastore, &source)?,
+        Rpc::Lock { target: named } => lock::lock(datastore, caller, target(named)?)?,
+        Rpc::Unlock { target: named } => lock::unlock(datastore, caller, target(named)?)?,
+        Rpc::Commit {
+            confirmed,
+            persist_id,
+        } => commit::commit(datastore, caller, confirmed.as_ref(), persist_id.as_deref())?,
+        Rpc::DiscardChanges => commit::discard_changes(datastore, caller)?,
+        Rpc::Action { message } | Rpc::Other { message, .. } => {
+            return action::act(datastore, caller, &message);
+        }
+        _ => return Err(unsupported("this operation").into()),
+    };
+    Ok((step, Reply::Ok))
+}
+
+/// Whether the caller may execute the operation (RFC 8341, section 3.4.4, step 1 on). `close-session` never comes
+/// here and is always permitted; that of an action is decided when it is parsed.
+fn permit(datastore: &Datastore, caller: &Author, rpc: &Rpc) -> Result<(), RpcError> {
+    let (module, name) = match rpc {
+        Rpc::Action { .. } => return Ok(()),
+        Rpc::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
+        Rpc::Other {
+            namespace, name, ..
+        } => match datastore.schema().module_of(namespace) {
+            Some(module) => (module, name.as_str()),
+            None => return Err(unsupported(name)),
+        },
+        other => ("ietf-netconf", other.name()),
+    };
+    permit_named(datastore, caller, module, name)
+}
+
+/// Whether the caller may execute an rpc of a module.
+pub(super) fn permit_named(
+    datastore: &Datastore,
+    caller: &Author,
+    module: &str,
+    name: &str,
+) -> Result<(), RpcError> {
+    match caller.recovery {
+        true => Ok(()),
+        false => datastore.nacm().may_exec(&caller.user, module, name),
+    }
+}
+
+/// The datastore that a parameter names.
+fn target(name: Name) -> Result<Target, RpcError> {
+    match name {
+        Name::Running => Ok(Target::Running),
+        Name::Candidate => Ok(Target::Candidate),
+        // RFC 6241, section 8.7: only with the capability :startup.
+        Name::Startup => Err(RpcError::protocol(
+            ErrorTag::UnknownElement,
+            "this device has no startup datastore: running is kept by itself",
+        )
+        .info("bad-element", "startup")),
+    }
+}
+
+fn unsupported(what: &str) -> RpcError {
+    RpcError::protocol(
+        ErrorTag::OperationNotSupported,
+        format!("{what} is not supported"),
+    )
+}
+
+/// What the hello announces (RFC 6241, section 8; RFC 7950, section 5.6.4; RFC 8525, section 3).
+pub fn capabilities(schema: Schema) -> Vec<String> {
+    let mut list: Vec<String> = [
+        "urn:ietf:params:netconf:base:1.0",
+        "urn:ietf:params:netconf:base:1.1",
+        "urn:ietf:params:netconf:capability:writable-running:1.0",
+        "urn:ietf:params:netconf:capability:candidate:1.0",
+        "urn:ietf:params:netconf:capability:rollback-on-error:1.0",
+        "urn:ietf:params:netconf:capability:validate:1.1",
+    ]
+    .map(str::to_owned)
+    .into();
+    list.push(format!(
+        "urn:ietf:params:netconf:capability:yang-library:1.1?revision=2019-01-04&content-id={}",
+        schema.content_id()
+    ));
+    let told = |module: &crate::model::schema::Module| {
+        module.implemented && !module.yang_1_1 && module.namespace != NETCONF_NAMESPACE
+    };
+    for module in schema.modules().filter(told) {
+        let mut uri = format!("{}?module={}", module.namespace, module.name);
+        if let Some(revision) = &module.revision {
+            uri.push_str(&format!("&revision={revision}"));
+        }
+        if !module.features.is_empty() {
+            uri.push_str(&format!("&features={}", module.features.join(",")));
+        }
+        list.push(uri);
+    }
+    list
+}

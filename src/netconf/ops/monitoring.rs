@@ -1,0 +1,168 @@
+//! The state of the server itself (RFC 6022, section 2; RFC 8525).
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::datastore::{Datastore, SessionId, Target};
+use crate::model::error::RpcError;
+use crate::model::paths;
+use crate::model::tree::Tree;
+use crate::netconf::operations::{Peer, Statistics, Transport};
+
+/// Module of [`Monitoring`].
+pub const MODULE: &str = "ietf-netconf-monitoring";
+/// Module of the list of modules.
+pub const YANG_LIBRARY: &str = "ietf-yang-library";
+
+/// A session as the state shows it.
+#[derive(Clone, Debug)]
+pub struct SessionState {
+    /// Its number.
+    pub id: SessionId,
+    /// Who.
+    pub peer: Peer,
+    /// Since when.
+    pub login_time: SystemTime,
+    /// What it did.
+    pub statistics: Statistics,
+}
+
+/// What the server knows beside the datastore, at one moment.
+#[derive(Clone, Debug)]
+pub struct Monitoring {
+    /// When the server started.
+    pub start_time: SystemTime,
+    /// What its hello announces.
+    pub capabilities: Vec<String>,
+    /// The sessions that are open.
+    pub sessions: Vec<SessionState>,
+    /// Hellos that ended a session.
+    pub in_bad_hellos: u32,
+    /// Sessions opened since the start.
+    pub in_sessions: u32,
+    /// Sessions that ended against the rules.
+    pub dropped_sessions: u32,
+    /// Those of all sessions, ended ones included.
+    pub statistics: Statistics,
+}
+
+/// RFC 6991, `date-and-time`.
+fn date_and_time(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+impl Monitoring {
+    /// Adds `/netconf-state`.
+    pub fn state(&self, datastore: &Datastore, into: &mut Tree) {
+        // Every path and value below is of the module's own making; a refusal would only leave that leaf out.
+        if let Err(error) = self.fill(datastore, into) {
+            debug_assert!(false, "netconf-state: {error}");
+        }
+    }
+
+    fn fill(&self, datastore: &Datastore, into: &mut Tree) -> Result<(), RpcError> {
+        for uri in &self.capabilities {
+            into.set(
+                &format!(
+                    "{}/capabilities/capability[.='{uri}']",
+                    paths::NETCONF_STATE
+                ),
+                None,
+            )?;
+        }
+        for (target, name) in [
+            (Target::Running, "running"),
+            (Target::Candidate, "candidate"),
+        ] {
+            let path = format!(
+                "{}/datastores/datastore[name='{name}']",
+                paths::NETCONF_STATE
+            );
+            into.set(&path, None)?;
+            if let Some((holder, since)) = datastore.lock_of(target).held() {
+                let lock = format!("{path}/locks/global-lock");
+                into.set(
+                    &format!("{lock}/locked-by-session"),
+                    Some(&holder.to_string()),
+                )?;
+                into.set(&format!("{lock}/locked-time"), Some(&date_and_time(since)))?;
+            }
+        }
+        for module in datastore.schema().modules() {
+            let version = module.revision.clone().unwrap_or_default();
+            for format in ["yang", "yin"] {
+                let schema = format!(
+                    "{}/schemas/schema[identifier='{}'][version='{version}'][format='{MODULE}:{format}']",
+                    paths::NETCONF_STATE,
+                    module.name
+                );
+                into.set(&format!("{schema}/namespace"), Some(&module.namespace))?;
+                into.set(&format!("{schema}/location[.='NETCONF']"), None)?;
+            }
+        }
+        self.sessions
+            .iter()
+            .try_for_each(|session| session.fill(into))?;
+        self.fill_statistics(into)
+    }
+
+    fn fill_statistics(&self, into: &mut Tree) -> Result<(), RpcError> {
+        let path = |leaf: &str| format!("{}/statistics/{leaf}", paths::NETCONF_STATE);
+        into.set(
+            &path("netconf-start-time"),
+            Some(&date_and_time(self.start_time)),
+        )?;
+        into.set(
+            &path("in-bad-hellos"),
+            Some(&self.in_bad_hellos.to_string()),
+        )?;
+        into.set(&path("in-sessions"), Some(&self.in_sessions.to_string()))?;
+        into.set(
+            &path("dropped-sessions"),
+            Some(&self.dropped_sessions.to_string()),
+        )?;
+        counters(
+            into,
+            &format!("{}/statistics", paths::NETCONF_STATE),
+            self.statistics,
+        )
+    }
+}
+
+impl SessionState {
+    fn fill(&self, into: &mut Tree) -> Result<(), RpcError> {
+        let path = format!(
+            "{}/sessions/session[session-id='{}']",
+            paths::NETCONF_STATE,
+            self.id
+        );
+        let transport = match self.peer.transport {
+            Transport::Ssh => "ietf-netconf-monitoring:netconf-ssh",
+            Transport::Local => "device-management:netconf-local",
+        };
+        into.set(&format!("{path}/transport"), Some(transport))?;
+        into.set(&format!("{path}/username"), Some(&self.peer.user))?;
+        if let Some(source) = &self.peer.source {
+            into.set(&format!("{path}/source-host"), Some(source))?;
+        }
+        into.set(
+            &format!("{path}/login-time"),
+            Some(&date_and_time(self.login_time)),
+        )?;
+        counters(into, &path, self.statistics)
+    }
+}
+
+/// The grouping common-counters.
+fn counters(into: &mut Tree, path: &str, statistics: Statistics) -> Result<(), RpcError> {
+    for (leaf, count) in [
+        ("in-rpcs", statistics.in_rpcs),
+        ("in-bad-rpcs", statistics.in_bad_rpcs),
+        ("out-rpc-errors", statistics.out_rpc_errors),
+        ("out-notifications", statistics.out_notifications),
+    ] {
+        into.set(&format!("{path}/{leaf}"), Some(&count.to_string()))?;
+    }
+    Ok(())
+}

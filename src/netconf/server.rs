@@ -1,0 +1,241 @@
+//! The server behind the sessions: who they are, and their operations handed to the datastore.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
+use super::operations::{Control, EndReason, Opened, Operations, Peer, SessionId, Statistics};
+use super::ops::monitoring::{Monitoring, SessionState};
+use super::ops::{self, capabilities, only_looks};
+use super::reply::Reply;
+use super::rpc::Rpc;
+use crate::datastore::Author;
+use crate::datastore::driver::Handle;
+use crate::model::error::{ErrorTag, Errors, RpcError};
+use crate::model::schema::Schema;
+use crate::model::settings::Limits;
+
+/// The NETCONF server of the agent. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    datastore: Handle,
+    schema: Schema,
+    limits: watch::Receiver<Arc<Limits>>,
+    capabilities: Vec<String>,
+    start_time: SystemTime,
+    sessions: Mutex<Sessions>,
+}
+
+#[derive(Default)]
+struct Sessions {
+    open: BTreeMap<SessionId, Open>,
+    last: SessionId,
+    opened: u32,
+    bad_hellos: u32,
+    dropped: u32,
+    /// Of those that ended.
+    statistics: Statistics,
+}
+
+struct Open {
+    peer: Peer,
+    control: Control,
+    login_time: SystemTime,
+}
+
+impl Server {
+    /// A server on a datastore.
+    pub fn new(datastore: Handle, schema: Schema, limits: watch::Receiver<Arc<Limits>>) -> Self {
+        Self(Arc::new(Inner {
+            datastore,
+            schema,
+            limits,
+            capabilities: capabilities(schema),
+            start_time: SystemTime::now(),
+            sessions: Mutex::default(),
+        }))
+    }
+
+    /// Ends every session of a user that is no more.
+    pub fn end_sessions_of(&self, is_gone: impl Fn(&str) -> bool) {
+        for open in self
+            .sessions()
+            .open
+            .values()
+            .filter(|open| is_gone(&open.peer.user))
+        {
+            open.control.end(EndReason::Other);
+        }
+    }
+
+    /// Ends every session: the agent stops.
+    pub fn end_all_sessions(&self) {
+        self.end_sessions_of(|_| true);
+    }
+
+    /// How many sessions are open.
+    pub fn session_count(&self) -> usize {
+        self.sessions().open.len()
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        // What a thread that panicked left is still a list of sessions.
+        self.0
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who a session is, for what it asks now.
+    fn author(&self, session: SessionId) -> Result<Author, RpcError> {
+        let sessions = self.sessions();
+        let open = sessions.open.get(&session);
+        let open = open
+            .ok_or_else(|| RpcError::protocol(ErrorTag::OperationFailed, "the session is over"))?;
+        Ok(Author {
+            session,
+            user: open.peer.user.clone(),
+            recovery: false,
+            source: "netconf",
+            at: SystemTime::now(),
+        })
+    }
+
+    /// `<kill-session>` (RFC 6241, section 7.9).
+    async fn kill(&self, caller: &Author, rpc: &Rpc, session: SessionId) -> Result<Reply, Errors> {
+        let (user, name) = (caller.user.clone(), rpc.name().to_owned());
+        let permitted = self
+            .0
+            .datastore
+            .read(move |datastore| datastore.nacm().may_exec(&user, "ietf-netconf", &name));
+        permitted.await??;
+        if session == caller.session {
+            let words = "a session does not kill itself; it closes";
+            return Err(RpcError::protocol(ErrorTag::InvalidValue, words).into());
+        }
+        let sessions = self.sessions();
+        let Some(open) = sessions.open.get(&session) else {
+            return Err(RpcError::protocol(
+                ErrorTag::InvalidValue,
+                format!("there is no session {session}"),
+            )
+            .into());
+        };
+        open.control.end(EndReason::Killed { by: caller.session });
+        drop(sessions);
+        // What it held is free when the answer arrives.
+        self.0.datastore.end_session(session);
+        Ok(Reply::Ok)
+    }
+
+    fn monitoring(&self) -> Monitoring {
+        let sessions = self.sessions();
+        let open = sessions.open.iter().map(|(id, open)| SessionState {
+            id: *id,
+            peer: open.peer.clone(),
+            login_time: open.login_time,
+            statistics: open.control.statistics(),
+        });
+        let open: Vec<_> = open.collect();
+        Monitoring {
+            start_time: self.0.start_time,
+            capabilities: self.0.capabilities.clone(),
+            in_bad_hellos: sessions.bad_hellos,
+            in_sessions: sessions.opened,
+            dropped_sessions: sessions.dropped,
+            statistics: open.iter().fold(sessions.statistics, |sum, session| {
+                sum.plus(session.statistics)
+            }),
+            sessions: open,
+        }
+    }
+}
+
+impl Operations for Server {
+    async fn open(&self, peer: &Peer, control: Control) -> Result<Opened, RpcError> {
+        let limits = Arc::clone(&self.0.limits.borrow());
+        let mut sessions = self.sessions();
+        let of_user = sessions
+            .open
+            .values()
+            .filter(|open| open.peer.user == peer.user)
+            .count();
+        if sessions.open.len() >= limits.sessions || of_user >= limits.sessions_per_user {
+            let words = format!(
+                "no more than {} sessions, {} of one user",
+                limits.sessions, limits.sessions_per_user
+            );
+            return Err(RpcError::new(
+                crate::model::error::ErrorType::Transport,
+                ErrorTag::ResourceDenied,
+                words,
+            ));
+        }
+        sessions.last += 1;
+        sessions.opened = sessions.opened.saturating_add(1);
+        let session = sessions.last;
+        tracing::info!(
+            session,
+            user = peer.user,
+            source = peer.source,
+            "session opened"
+        );
+        let open = Open {
+            peer: peer.clone(),
+            control,
+            login_time: SystemTime::now(),
+        };
+        sessions.open.insert(session, open);
+        Ok(Opened {
+            session,
+            capabilities: self.0.capabilities.clone(),
+        })
+    }
+
+    async fn execute(&self, session: SessionId, rpc: Rpc) -> Result<Reply, Errors> {
+        let caller = self.author(session)?;
+        if let Rpc::KillSession { session } = rpc {
+            return self.kill(&caller, &rpc, session).await;
+        }
+        if only_looks(&rpc) {
+            let monitoring = self.monitoring();
+            return self
+                .0
+                .datastore
+                .read(move |datastore| ops::read(datastore, &caller, rpc, &monitoring))
+                .await?;
+        }
+        self.0
+            .datastore
+            .write(move |datastore| ops::write(datastore, &caller, rpc))
+            .await
+    }
+
+    fn close(&self, session: SessionId, reason: EndReason) {
+        let mut sessions = self.sessions();
+        if let Some(open) = sessions.open.remove(&session) {
+            tracing::info!(
+                session,
+                user = open.peer.user,
+                reason = reason.as_str(),
+                "session ended"
+            );
+            sessions.statistics = sessions.statistics.plus(open.control.statistics());
+        }
+        match reason {
+            EndReason::BadHello => sessions.bad_hellos = sessions.bad_hellos.saturating_add(1),
+            EndReason::Dropped => sessions.dropped = sessions.dropped.saturating_add(1),
+            _ => {}
+        }
+        drop(sessions);
+        self.0.datastore.end_session(session);
+    }
+
+    fn namespace(&self, module: &str) -> Option<String> {
+        self.0.schema.namespace(module).map(str::to_owned)
+    }
+}
