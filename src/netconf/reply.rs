@@ -209,3 +209,133 @@ fn starts_name(character: char) -> bool {
 fn is_name_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.' | ':')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::error::{ErrorTag, ErrorType};
+    use crate::protocol::xml::Document;
+
+    fn namespace(module: &str) -> Option<String> {
+        (module != "unknown").then(|| format!("urn:{module}"))
+    }
+
+    fn head(rpc: &str) -> ReplyHead {
+        ReplyHead::of(Document::parse(rpc.as_bytes(), 16).unwrap().root())
+    }
+
+    fn written(result: &Result<Reply, Vec<RpcError>>) -> String {
+        let xml = write(&ReplyHead::default(), result, namespace);
+        let document = Document::parse(xml.as_bytes(), 256).unwrap();
+        assert!(document.root().is(NETCONF_NAMESPACE, "rpc-reply"));
+        let start = format!("<rpc-reply xmlns=\"{NETCONF_NAMESPACE}\">");
+        xml.strip_prefix(&start)
+            .unwrap()
+            .strip_suffix("</rpc-reply>")
+            .unwrap()
+            .to_owned()
+    }
+
+    #[test]
+    fn all_attributes_of_the_rpc_are_echoed() {
+        // RFC 6241, section 4.2.
+        let rpc = format!(
+            "<rpc message-id='101' xmlns='{NETCONF_NAMESPACE}' xmlns:ex='http://example.net/content/1.0' ex:user-id='fr\"ed &lt;&#x9;' xml:lang=\"de\"><get/></rpc>"
+        );
+        let reply = write(&head(&rpc), &Ok(Reply::Ok), namespace);
+        let document = Document::parse(reply.as_bytes(), 16).unwrap();
+        let attributes: Vec<_> = document.root().attributes().collect();
+        assert_eq!(attributes[0], ("", "message-id", "101".into()));
+        assert_eq!(
+            attributes[1],
+            (
+                "http://example.net/content/1.0",
+                "user-id",
+                "fr\"ed <\t".into()
+            )
+        );
+        assert_eq!(attributes[2].1, "lang");
+        assert!(
+            document
+                .root()
+                .children()
+                .next()
+                .unwrap()
+                .is(NETCONF_NAMESPACE, "ok")
+        );
+    }
+
+    #[test]
+    fn a_prefixed_rpc_is_answered_without_prefix() {
+        let rpc = format!("<nc:rpc xmlns:nc='{NETCONF_NAMESPACE}' message-id='1'/>");
+        let reply = write(&head(&rpc), &Ok(Reply::Data(String::new())), namespace);
+        let expected = format!(
+            "<rpc-reply xmlns=\"{NETCONF_NAMESPACE}\" xmlns:nc=\"{NETCONF_NAMESPACE}\" message-id=\"1\"><data></data></rpc-reply>"
+        );
+        assert_eq!(reply, expected);
+    }
+
+    #[test]
+    fn the_message_id_of_a_broken_message_is_found_if_it_is_plain() {
+        let id = |text: &[u8]| ReplyHead::recover(text).message_id().map(str::to_owned);
+        assert_eq!(
+            id(b"<?xml version='1.0'?><!-- --><x:rpc message-id=\"7\"><get"),
+            Some("7".into())
+        );
+        assert_eq!(
+            id(b"\xef\xbb\xbf<rpc message-id='7'>\xff"),
+            Some("7".into())
+        );
+        assert_eq!(id(b"<rpc message-id='7"), None);
+        assert_eq!(id(b"<rpc message-id='&x;'>"), None);
+        assert_eq!(id(b"<rpc message-id='a\x01b'>"), None);
+        assert_eq!(id(b"<other message-id='7'>"), None);
+        assert_eq!(id(b"\xff"), None);
+    }
+
+    #[test]
+    fn an_error_has_its_elements_in_the_order_of_the_schema() {
+        let error = RpcError::new(ErrorType::Application, ErrorTag::InvalidValue, "1 < 2")
+            .at("/m:a/b[name='x:y']/n:c")
+            .app_tag("too-small")
+            .info("bad-element", "c")
+            .yang_info("non-unique", "d");
+        let expected = "<rpc-error><error-type>application</error-type><error-tag>invalid-value</error-tag>\
+            <error-severity>error</error-severity><error-app-tag>too-small</error-app-tag>\
+            <error-path xmlns:m=\"urn:m\" xmlns:n=\"urn:n\">/m:a/m:b[m:name=&apos;x:y&apos;]/n:c</error-path>\
+            <error-message xml:lang=\"en\">1 &lt; 2</error-message>\
+            <error-info><bad-element>c</bad-element><non-unique xmlns=\"urn:ietf:params:xml:ns:yang:1\">d</non-unique></error-info></rpc-error>";
+        assert_eq!(written(&Err(vec![error])), expected);
+    }
+
+    #[test]
+    fn several_errors_stand_side_by_side() {
+        let error = RpcError::protocol(ErrorTag::InUse, "busy");
+        assert_eq!(
+            written(&Err(vec![error.clone(), error]))
+                .matches("<rpc-error>")
+                .count(),
+            2
+        );
+    }
+
+    #[test]
+    fn every_step_of_a_path_gets_its_prefix() {
+        let qualified = |path: &str| qualify(path).0;
+        assert_eq!(qualified("/m:a/b-c/d.e"), "/m:a/m:b-c/m:d.e");
+        assert_eq!(
+            qualified("/m:a[k1='it\"s b/c'][k2=\"q'\"]/n:b[.='x y']"),
+            "/m:a[m:k1='it\"s b/c'][m:k2=\"q'\"]/n:b[.='x y']"
+        );
+        assert_eq!(qualified("/m:a[3]/b"), "/m:a[3]/m:b");
+        assert_eq!(qualified("/a/b"), "/a/b");
+        assert_eq!(qualified("/m:a[k='é']"), "/m:a[m:k='é']");
+        assert_eq!(qualified(""), "");
+        assert!(
+            written(&Err(vec![
+                RpcError::protocol(ErrorTag::InUse, "").at("/unknown:a")
+            ]))
+            .contains("<error-path>")
+        );
+    }
+}

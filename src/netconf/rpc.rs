@@ -2,6 +2,8 @@
 
 mod parameters;
 mod parse;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
