@@ -10,7 +10,7 @@ use super::session::EndSwitch;
 use crate::model::error::{Errors, RpcError};
 
 /// The number of a session, from 1 (RFC 6241, section 8.1).
-pub type SessionId = u32;
+pub use crate::datastore::SessionId;
 
 /// By which door a peer came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
