@@ -8,6 +8,8 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+pub use crate::netconf::session::{Peer, Transport};
+
 pub mod local;
 pub mod ssh;
 
@@ -17,26 +19,6 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// A stream whose kind does not matter any more.
 pub type BoxedStream = Box<dyn ByteStream>;
-
-/// By which door a peer came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// NETCONF over SSH (RFC 6242).
-    Ssh,
-    /// The Unix socket of this machine.
-    Local,
-}
-
-/// Who is at the other end of a session; the door has proved it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Login name.
-    pub user: String,
-    /// The door.
-    pub transport: Transport,
-    /// IP address the session comes from, absent for a local one.
-    pub source: Option<String>,
-}
 
 /// Serves one session to its end. It must end soon after its stream does.
 pub type Serve = Arc<dyn Fn(BoxedStream, Peer) -> BoxFuture<'static, ()> + Send + Sync>;

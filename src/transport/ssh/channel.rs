@@ -1,8 +1,10 @@
 //! One channel: what arrives goes to its inbox, and a session runs on it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use russh::server::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tracing::warn;
@@ -35,7 +37,8 @@ pub(super) async fn drain(mut reader: ChannelReadHalf, inbox: Arc<Inbox>) {
     inbox.close();
 }
 
-/// Serves a session on a channel, then closes the channel with exit status 0, or 1 if the client overran its window.
+/// Serves a session on a channel, then closes the channel with exit status 0, or 1 if the client overran its window or
+/// the session failed.
 pub(super) async fn run_session(
     serve: Serve,
     peer: Peer,
@@ -44,7 +47,9 @@ pub(super) async fn run_session(
 ) {
     let (user, source) = (peer.user.clone(), peer.source.clone());
     let stream = ChannelStream::new(inbox.clone(), writer.make_writer());
-    serve(Box::new(stream), peer).await;
+    // A panic ends this session alone, and its client is told.
+    let served = AssertUnwindSafe(serve(Box::new(stream), peer)).catch_unwind();
+    let failed = served.await.is_err();
     let overflowed = inbox.has_overflowed();
     if overflowed {
         warn!(
@@ -54,7 +59,7 @@ pub(super) async fn run_session(
     }
     // Each of the three only fails if the connection is gone, and then there is nobody to tell.
     let farewell = async {
-        let _ = writer.exit_status(overflowed.into()).await;
+        let _ = writer.exit_status((overflowed || failed).into()).await;
         let _ = writer.eof().await;
         let _ = writer.close().await;
     };

@@ -14,19 +14,9 @@ use zeroize::Zeroizing;
 
 use super::Shared;
 use super::line::Hangup;
+use crate::model::crypt_hash;
 use crate::model::settings::UserEntry;
 
-/// Compares a clear-text password with an iana-crypt-hash (`$5$…`, `$6$…`). Slow on purpose: called where it may block.
-pub type Verify = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
-
-/// What is compared when nobody has a password; no password has this hash.
-const NOBODYS_HASH: &str = "$6$tether.nobody$\
-    0000000000000000000000000000000000000000000000000000000000000000000000000000000000000.";
-
-/// Rounds of the SHA-crypt schemes when the hash does not say.
-const DEFAULT_ROUNDS: u32 = 5000;
-/// Longer passwords are wrong without being hashed: the cost of SHA-crypt grows with the length.
-const LONGEST_PASSWORD: usize = 1024;
 /// RFC 8332 leaves the size to policy; NIST SP 800-131A disallows less.
 const SMALLEST_RSA_KEY: usize = 2048;
 
@@ -34,9 +24,6 @@ const SMALLEST_RSA_KEY: usize = 2048;
 #[derive(Debug, Default)]
 pub struct Users {
     by_name: HashMap<String, User>,
-    /// What an unknown user's password is compared with: the costliest hash of all, so a name cannot be found out by
-    /// the time an answer takes.
-    decoy: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -46,16 +33,14 @@ struct User {
 }
 
 impl Users {
-    /// Takes what the configuration says. A password of a scheme that is not accepted at login and a key that cannot
-    /// be used are left out, with a line in the log.
+    /// Takes what the configuration says. A key that cannot be used is left out, with a line in the log.
     pub fn new(entries: &[UserEntry]) -> Self {
-        let by_name: HashMap<_, _> = entries
+        let named = entries
             .iter()
-            .map(|entry| (entry.name.clone(), User::new(entry)))
-            .collect();
-        let hashes = by_name.values().filter_map(|user| user.password.as_ref());
-        let decoy = hashes.max_by_key(|hash| rounds(hash)).cloned();
-        Self { by_name, decoy }
+            .map(|entry| (entry.name.clone(), User::new(entry)));
+        Self {
+            by_name: named.collect(),
+        }
     }
 
     /// Whether there is such a user.
@@ -63,12 +48,8 @@ impl Users {
         self.by_name.contains_key(name)
     }
 
-    /// The hash to compare with, and whether being equal to it would mean anything.
-    fn hash(&self, name: &str) -> (&str, bool) {
-        match self.by_name.get(name).and_then(|u| u.password.as_deref()) {
-            Some(hash) => (hash, true),
-            None => (self.decoy.as_deref().unwrap_or(NOBODYS_HASH), false),
-        }
+    fn hash(&self, name: &str) -> Option<String> {
+        self.by_name.get(name)?.password.clone()
     }
 
     fn has_key(&self, name: &str, key: &KeyData) -> bool {
@@ -79,9 +60,8 @@ impl Users {
 
 impl User {
     fn new(entry: &UserEntry) -> Self {
-        let password = entry.password.clone();
         Self {
-            password: password.filter(|hash| hash.starts_with("$5$") || hash.starts_with("$6$")),
+            password: entry.password.clone(),
             keys: entry
                 .authorized_keys
                 .iter()
@@ -117,13 +97,6 @@ pub(super) fn is_accepted(algorithm: &Algorithm) -> bool {
         algorithm,
         Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { hash: Some(_) }
     )
-}
-
-fn rounds(hash: &str) -> u32 {
-    hash.split('$')
-        .find_map(|field| field.strip_prefix("rounds="))
-        .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(DEFAULT_ROUNDS)
 }
 
 /// What became of one attempt.
@@ -170,16 +143,12 @@ impl Login {
 
     /// One try with a password.
     pub(super) async fn password(&mut self, user: &str, password: &str) -> Verdict {
-        let (hash, counts) = {
-            let users = self.shared.users.borrow();
-            let (hash, counts) = users.hash(user);
-            (hash.to_owned(), counts)
-        };
-        let equal = self.compare(password, hash).await;
-        if equal && counts {
-            return self.accept(user, "password");
+        let hash = self.shared.users.borrow().hash(user);
+        if self.compare(password, hash).await {
+            self.accept(user, "password")
+        } else {
+            self.refuse(user)
         }
-        self.refuse(user)
     }
 
     /// Whether it is worth the client's while to sign with this key.
@@ -197,22 +166,19 @@ impl Login {
     }
 
     /// Waits as long as this source has earned, then compares, unless the connection ends before.
-    async fn compare(&self, password: &str, hash: String) -> bool {
-        let too_long = password.len() > LONGEST_PASSWORD;
-        let clear = Zeroizing::new(if too_long { "" } else { password }.to_owned());
+    async fn compare(&self, password: &str, hash: Option<String>) -> bool {
+        let clear = Zeroizing::new(password.to_owned());
         let compared = async {
             tokio::time::sleep(self.delay()).await;
             // Never closed, so the only way out is a permit; without one nothing is compared.
             let _permit = self.shared.hashing.acquire().await.ok()?;
-            let verify = self.shared.verify.clone();
-            let compared = tokio::task::spawn_blocking(move || verify(&clear, &hash));
+            let compared = tokio::task::spawn_blocking(move || is_password(&clear, hash));
             compared.await.ok()
         };
-        let equal = tokio::select! {
+        tokio::select! {
             equal = compared => equal.unwrap_or(false),
             () = self.hangup.gone() => false,
-        };
-        equal && !too_long
+        }
     }
 
     fn delay(&self) -> Duration {
@@ -246,41 +212,28 @@ impl Login {
     }
 }
 
+/// Slow on purpose, and as slow for a user that does not exist or has no password.
+fn is_password(clear: &str, hash: Option<String>) -> bool {
+    match hash {
+        Some(hash) => crypt_hash::verify(clear, &hash).is_ok(),
+        None => {
+            crypt_hash::verify_nobody(clear);
+            false
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry(name: &str, password: Option<&str>) -> UserEntry {
-        UserEntry {
-            name: name.into(),
-            password: password.map(Into::into),
-            authorized_keys: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn an_unknown_user_is_compared_with_the_costliest_hash_and_never_matches() {
-        let users = Users::new(&[
-            entry("a", Some("$5$salt$x")),
-            entry("b", Some("$6$rounds=90000$salt$x")),
-            entry("c", None),
-        ]);
-        let costliest = ("$6$rounds=90000$salt$x", false);
-        assert_eq!(users.hash("nobody"), costliest);
-        assert_eq!(users.hash("c"), costliest);
-        assert_eq!(users.hash("a"), ("$5$salt$x", true));
-    }
-
-    #[test]
-    fn an_md5_password_never_counts() {
-        let users = Users::new(&[entry("a", Some("$1$salt$x"))]);
-        assert_eq!(users.hash("a"), (NOBODYS_HASH, false));
-    }
-
     #[test]
     fn an_unreadable_key_is_left_out_and_the_user_stays() {
-        let mut user = entry("a", None);
-        user.authorized_keys = vec![("ssh-ed25519".into(), b"rubbish".to_vec())];
+        let user = UserEntry {
+            name: "a".into(),
+            password: None,
+            authorized_keys: vec![("ssh-ed25519".into(), b"rubbish".to_vec())],
+        };
         assert!(Users::new(&[user]).contains("a"));
     }
 

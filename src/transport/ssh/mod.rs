@@ -40,7 +40,7 @@ mod throttle;
 
 pub use counters::Counters;
 pub use host_key::{FILE_NAME as HOST_KEY_FILE, HostKey, HostKeyError};
-pub use login::{Users, Verify};
+pub use login::Users;
 
 /// What a client may send on one channel before its session has read any of it.
 const WINDOW: u32 = 1 << 20;
@@ -61,9 +61,7 @@ pub struct SshParts {
     /// Who may log in, as last committed.
     pub users: watch::Receiver<Arc<Users>>,
     /// The limits of the interface; each holds for what begins after a change.
-    pub limits: watch::Receiver<Limits>,
-    /// Compares passwords.
-    pub verify: Verify,
+    pub limits: watch::Receiver<Arc<Limits>>,
     /// Serves a session.
     pub serve: Serve,
     /// True when the agent stops.
@@ -78,8 +76,7 @@ pub struct SshServer(Arc<Shared>);
 struct Shared {
     config: Arc<Config>,
     users: watch::Receiver<Arc<Users>>,
-    limits: watch::Receiver<Limits>,
-    verify: Verify,
+    limits: watch::Receiver<Arc<Limits>>,
     serve: Serve,
     shutdown: watch::Receiver<bool>,
     counters: Arc<Counters>,
@@ -110,7 +107,6 @@ impl SshServer {
             config: Arc::new(config(&parts.host_key)),
             users: parts.users,
             limits: parts.limits,
-            verify: parts.verify,
             serve: parts.serve,
             shutdown: parts.shutdown,
             counters: Arc::default(),

@@ -121,3 +121,23 @@ async fn a_session_that_waits_for_window_ends_when_its_channel_closes() {
     channel.close().await.unwrap();
     soon(seen.wait_for(|ended| *ended)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_session_that_panics_ends_alone_and_its_client_is_told() {
+    let serve: Serve = Arc::new(|stream, peer| {
+        Box::pin(async move {
+            let mut stream = stream;
+            assert_ne!(stream.read_u8().await.unwrap(), b'!');
+            echo()(stream, peer).await;
+        })
+    });
+    let stage = Stage::new(serve);
+    let (client, _serving) = stage.login().await;
+    let (mut bad, _) = subsystem(&client, "netconf").await;
+    let (mut good, _) = subsystem(&client, "netconf").await;
+    bad.data(&b"!"[..]).await.unwrap();
+    assert_eq!(soon(read_to_end(&mut bad)).await, (String::new(), Some(1)));
+    good.data(&b".good"[..]).await.unwrap();
+    good.eof().await.unwrap();
+    assert_eq!(soon(read_to_end(&mut good)).await, ("good".into(), Some(0)));
+}
