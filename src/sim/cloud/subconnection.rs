@@ -47,9 +47,9 @@ pub(super) async fn serve(
         BYTES_LIMIT
     };
     let mut socket = Socket::new(upgraded, Arc::clone(&conversation), channel, bytes).await;
-    match entry {
-        Entry::NoMain => drop(socket.close(1008, "no main connection").await),
-        Entry::Full => drop(socket.close(1013, "too many subconnections").await),
+    let Over = match entry {
+        Entry::NoMain => socket.close(1008, "no main connection").await,
+        Entry::Full => socket.close(1013, "too many subconnections").await,
         Entry::In(alive) => {
             let _presence = Presence {
                 shared: Arc::clone(&conversation.shared),
@@ -63,9 +63,9 @@ pub(super) async fn serve(
                 serial,
                 service,
             };
-            let Over = subconnection.run(inbox, alive).await;
+            subconnection.run(inbox, alive).await
         }
-    }
+    };
 }
 
 struct Subconnection {
