@@ -12,6 +12,14 @@ pub const CLOUD_STATE: &str = "/cloud-management:cloud-management/state";
 pub const RESET_TUNNEL: &str = "/cloud-management:cloud-management/reset-tunnel";
 /// Action: send an unbinding code.
 pub const UNBIND: &str = "/cloud-management:cloud-management/unbind";
+/// Notification: the phase of the main connection is another one.
+pub const CONNECTION_STATE_CHANGED: &str = "/cloud-management:connection-state-changed";
+/// Notification: the state of a subconnection is another one.
+pub const SUBCONNECTION_STATE_CHANGED: &str = "/cloud-management:subconnection-state-changed";
+/// Notification: the cloud answered an unbinding code.
+pub const UNBINDING_ANSWERED: &str = "/cloud-management:unbinding-answered";
+/// Notification: no server could be reached.
+pub const ALL_SERVERS_FAILED: &str = "/cloud-management:all-servers-failed";
 /// Container of ietf-system (RFC 7317).
 pub const SYSTEM: &str = "/ietf-system:system";
 /// Its operational state.

@@ -1,1 +1,551 @@
-//! To be written.
+//! The task that drives the machine: events in, actions out. It decides nothing.
+//!
+//! One loop: wait for a command, a reply or the machine's next deadline; tell the machine; do what it orders; publish
+//! the status. Whatever takes time runs in tasks of its own ([`line`] for the main connection, [`service_line`] for
+//! each subconnection), which are told by bounded queues without waiting and end when they are dropped.
+
+mod line;
+mod service_line;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::model::settings::DnsSettings;
+use crate::model::status::{Clocks, CloudStatus};
+use crate::tunnel::configuration::Configuration;
+use crate::tunnel::machine::event::{Endpoint, SubconnectionReply};
+use crate::tunnel::machine::{
+    Action, Attempt, CloseCode, Event, Notification, Reply, Start, Tunnel,
+};
+use crate::tunnel::net::{Surroundings, resolve};
+use crate::tunnel::record::{Record, TunnelStore};
+use crate::tunnel::service::Order as ServiceOrder;
+use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
+use crate::tunnel::state::Traffic;
+use crate::tunnel::target::Discovered;
+pub use line::Identity;
+use line::{Device, Order};
+
+/// Commands that wait; a commit that finds no room is refused.
+const COMMANDS: usize = 64;
+/// Replies that wait; the connection that has one more waits with it.
+const REPLIES: usize = 64;
+/// Orders that wait for one connection; one that does not take them is lost.
+const ORDERS: usize = 16;
+/// How long connections have to say goodbye when the agent ends.
+const STOP_BOUND: Duration = Duration::from_secs(3);
+/// How long until a record that could not be stored is stored again.
+const SAVE_AGAIN: Duration = Duration::from_secs(10);
+
+/// What the agent tells the tunnel.
+#[derive(Debug)]
+pub enum Command {
+    /// The configuration after a commit.
+    Configure(Box<Configuration>),
+    /// What DHCP found or lost, an action, a change of the network.
+    Event(Event),
+}
+
+/// Called with each notification; must not wait.
+pub type Announce = Box<dyn Fn(&Notification, Clocks, &Telemetry) + Send>;
+/// Prints the state container as JSON; must not wait.
+pub type PrintState = Box<dyn Fn(&CloudStatus, Clocks, Traffic) -> Option<String> + Send + Sync>;
+
+/// What a driver starts from.
+pub struct Setup {
+    /// Seed and interval of the machine; its memory is that of `record`.
+    pub seed: u64,
+    /// Who the device is.
+    pub identity: Identity,
+    /// Clock, hosts file, build date.
+    pub surroundings: Surroundings,
+    /// What was stored.
+    pub record: Record,
+    /// Where it is stored.
+    pub store: Arc<dyn TunnelStore>,
+    /// Takes notifications.
+    pub announce: Announce,
+    /// For the telemetry service.
+    pub print_state: PrintState,
+}
+
+/// The agent's end of the driver. Cheap to clone; the tunnel is shut down when the last one goes.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<Arc<CloudStatus>>,
+    telemetry: Arc<Telemetry>,
+    clock: fn() -> std::time::SystemTime,
+}
+
+/// Room for one command, so that giving it cannot fail.
+pub struct Reserved(mpsc::OwnedPermit<Command>);
+
+impl Reserved {
+    /// Gives the command.
+    pub fn send(self, command: Command) {
+        self.0.send(command);
+    }
+}
+
+impl Handle {
+    /// Makes room for a command; `None` when too many wait already, or the tunnel has ended.
+    pub fn reserve(&self) -> Option<Reserved> {
+        let permit = self.commands.clone().try_reserve_owned().ok()?;
+        Some(Reserved(permit))
+    }
+
+    /// The state as of now; never waits.
+    pub fn status(&self) -> Arc<CloudStatus> {
+        self.status.borrow().clone()
+    }
+
+    /// Waits until the state is one that is asked for; `None` when the tunnel ends before.
+    pub async fn wait_for(
+        &self,
+        wanted: impl FnMut(&Arc<CloudStatus>) -> bool,
+    ) -> Option<Arc<CloudStatus>> {
+        let mut status = self.status.clone();
+        status
+            .wait_for(wanted)
+            .await
+            .ok()
+            .map(|status| status.clone())
+    }
+
+    /// The counters of a service's subconnection.
+    pub fn traffic(&self, service: &str) -> Option<Traffic> {
+        (service == TELEMETRY).then(|| traffic(&self.telemetry))
+    }
+
+    /// Both clocks, now.
+    pub fn clocks(&self) -> Clocks {
+        clocks(self.clock)
+    }
+}
+
+fn clocks(clock: fn() -> std::time::SystemTime) -> Clocks {
+    Clocks {
+        instant: Instant::now().into_std(),
+        date: clock(),
+    }
+}
+
+fn traffic(telemetry: &Telemetry) -> Traffic {
+    let counters = telemetry.counters();
+    Traffic {
+        octets_in: counters.received(),
+        octets_out: counters.sent(),
+        dropped: counters.dropped(),
+    }
+}
+
+/// Starts the tunnel, which has no target until it is configured. The task ends once `stop` says so or every handle is
+/// gone, after it has closed its connections, in [`STOP_BOUND`] at most.
+pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<()>) {
+    let (commands, commanded) = mpsc::channel(COMMANDS);
+    let defaults = Configuration::default();
+    let tunnel = Tunnel::new(Start {
+        seed: setup.seed,
+        keepalive_interval: defaults.cloud.keepalive_interval,
+        unbinding: setup.record.unbinding.clone(),
+        last_down: setup.record.last_down,
+    });
+    let (status, watched) = watch::channel(Arc::new(tunnel.status()));
+    let clock = setup.surroundings.clock;
+    let telemetry = telemetry(setup.print_state, watched.clone(), clock);
+    let (replies, replied) = mpsc::channel(REPLIES);
+    let (records, to_save) = watch::channel(setup.record);
+    let saver = tokio::spawn(save(to_save, setup.store));
+    let driver = Driver {
+        tunnel,
+        device: Arc::new(Device {
+            identity: setup.identity,
+            surroundings: setup.surroundings,
+            nonces: Mutex::default(),
+        }),
+        interval: watch::Sender::new(defaults.cloud.keepalive_interval),
+        dns: Arc::new(defaults.dns.clone()),
+        configuration: defaults,
+        registered: BTreeSet::from([TELEMETRY.to_owned()]),
+        main: None,
+        subconnections: HashMap::new(),
+        tasks: JoinSet::new(),
+        replies: Replies(replies),
+        status,
+        records,
+        telemetry: telemetry.clone(),
+        announce: setup.announce,
+    };
+    let handle = Handle {
+        commands,
+        status: watched,
+        telemetry,
+        clock,
+    };
+    let task = tokio::spawn(async move {
+        driver.run(commanded, replied, stop).await;
+        if let Err(error) = saver.await {
+            warn!(%error, "the store of the tunnel ended badly");
+        }
+    });
+    (handle, task)
+}
+
+/// The telemetry service prints the state from what the driver published last, with its own counters in it.
+fn telemetry(
+    print_state: PrintState,
+    status: watch::Receiver<Arc<CloudStatus>>,
+    clock: fn() -> std::time::SystemTime,
+) -> Arc<Telemetry> {
+    Arc::new_cyclic(|itself: &Weak<Telemetry>| {
+        let itself = itself.clone();
+        let state = move || {
+            let counted = itself.upgrade().map(|one| traffic(&one));
+            let status = status.borrow().clone();
+            print_state(&status, clocks(clock), counted.unwrap_or_default())
+        };
+        Telemetry::new(Box::new(state), clock)
+    })
+}
+
+/// Where the tasks report.
+#[derive(Clone)]
+struct Replies(mpsc::Sender<Event>);
+
+impl Replies {
+    async fn main(&self, attempt: Attempt, reply: Reply) {
+        self.tell(Event::Reply(attempt, reply)).await;
+    }
+
+    async fn subconnection(&self, attempt: Attempt, reply: SubconnectionReply) {
+        self.tell(Event::SubconnectionReply(attempt, reply)).await;
+    }
+
+    async fn tell(&self, event: Event) {
+        // The driver is gone only when the agent ends, and then nobody needs to know.
+        let _ = self.0.send(event).await;
+    }
+}
+
+/// A task with a connection, and how it is told.
+struct Running<O> {
+    abort: AbortHandle,
+    orders: mpsc::Sender<O>,
+}
+
+struct Driver {
+    tunnel: Tunnel,
+    device: Arc<Device>,
+    configuration: Configuration,
+    dns: Arc<DnsSettings>,
+    interval: watch::Sender<Duration>,
+    registered: BTreeSet<String>,
+    /// The lookup, dial or connection that is the main connection, with the number of the action last given to it.
+    main: Option<(Attempt, Running<Order>)>,
+    subconnections: HashMap<Attempt, Running<ServiceOrder>>,
+    tasks: JoinSet<()>,
+    replies: Replies,
+    status: watch::Sender<Arc<CloudStatus>>,
+    records: watch::Sender<Record>,
+    telemetry: Arc<Telemetry>,
+    announce: Announce,
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut replies: mpsc::Receiver<Event>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        loop {
+            let due = self.tunnel.poll_timeout().map(Instant::from_std);
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => break,
+                },
+                Some(event) = replies.recv() => self.tell(event),
+                () = until(due) => self.tell(Event::Tick),
+                Some(ended) = self.tasks.join_next() => {
+                    if let Err(error) = ended && error.is_panic() {
+                        warn!(%error, "a connection to the cloud ended badly");
+                    }
+                }
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        self.tell(Event::Shutdown);
+        self.wait_for_goodbyes().await;
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Configure(configuration) => self.configure(*configuration),
+            Command::Event(event) => self.tell(event),
+        }
+    }
+
+    fn configure(&mut self, configuration: Configuration) {
+        let before = std::mem::replace(&mut self.configuration, configuration);
+        self.dns = Arc::new(self.configuration.dns.clone());
+        let interval = self.configuration.cloud.keepalive_interval;
+        self.interval.send_if_modified(|known| {
+            let changed = *known != interval;
+            *known = interval;
+            changed
+        });
+        let discovered = Discovered::default();
+        let events = self
+            .configuration
+            .events(&before, &self.registered, &discovered);
+        for event in events {
+            self.tell(event);
+        }
+    }
+
+    /// Tells the machine, does what it orders, publishes what has become of it.
+    fn tell(&mut self, event: Event) {
+        let actions = self.tunnel.handle(event, Instant::now().into_std());
+        // Those who are told of a change look at the status, so it comes first.
+        self.publish();
+        for action in actions {
+            self.perform(action);
+        }
+    }
+
+    fn publish(&self) {
+        let status = self.tunnel.status();
+        self.status.send_if_modified(|published| {
+            let changed = **published != status;
+            if changed {
+                *published = Arc::new(status);
+            }
+            changed
+        });
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Resolve { attempt, endpoint } => self.look_up(attempt, endpoint),
+            Action::Connect {
+                attempt,
+                endpoint,
+                addresses,
+            } => {
+                let (orders, ordered) = mpsc::channel(ORDERS);
+                let (device, replies) = (self.device.clone(), self.replies.clone());
+                let task = line::run(device, attempt, endpoint, addresses, ordered, replies);
+                let abort = self.tasks.spawn(task);
+                self.main = Some((attempt, Running { abort, orders }));
+            }
+            Action::Authenticate {
+                attempt,
+                password,
+                unbinding_code,
+            } => self.request(
+                attempt,
+                Order::Authenticate {
+                    attempt,
+                    password,
+                    unbinding_code,
+                },
+            ),
+            Action::Register {
+                attempt,
+                token,
+                services,
+                last_down,
+            } => self.request(
+                attempt,
+                Order::Register {
+                    attempt,
+                    token,
+                    services,
+                    last_down,
+                },
+            ),
+            Action::Upgrade {
+                attempt,
+                url,
+                token,
+            } => self.request(
+                attempt,
+                Order::Upgrade {
+                    attempt,
+                    url,
+                    token,
+                },
+            ),
+            Action::Send(message) => self.order(Order::Send(message)),
+            Action::Close(code) => self.close(code),
+            Action::Abort => self.abort(),
+            other => self.perform_beside(other),
+        }
+    }
+
+    /// What is not about the main connection.
+    fn perform_beside(&mut self, action: Action) {
+        match action {
+            Action::OpenSubconnection {
+                attempt,
+                service,
+                url,
+                endpoint,
+                token,
+            } => self.open(service_line::Opening {
+                attempt,
+                service,
+                url,
+                endpoint,
+                token,
+                dns: self.dns.clone(),
+                interval: self.interval.subscribe(),
+            }),
+            Action::PingSubconnection(attempt) => {
+                if let Some(running) = self.subconnections.get(&attempt) {
+                    // One that takes no orders is stuck; the machine's clock of silence ends it.
+                    let _ = running.orders.try_send(ServiceOrder::Ping);
+                }
+            }
+            Action::CloseSubconnection(attempt, code) => {
+                if let Some(running) = self.subconnections.remove(&attempt)
+                    && running.orders.try_send(ServiceOrder::Close(code)).is_err()
+                {
+                    running.abort.abort();
+                }
+            }
+            Action::SaveUnbinding(unbinding) => {
+                self.remember(|record| record.unbinding = unbinding);
+            }
+            Action::SaveLastDown(last_down) => {
+                self.remember(|record| record.last_down = Some(last_down));
+            }
+            Action::Notify(told) => {
+                let clocks = clocks(self.device.surroundings.clock);
+                (self.announce)(&told, clocks, &self.telemetry);
+            }
+            main => debug!(?main, "an action of the main connection came here"),
+        }
+    }
+
+    fn look_up(&mut self, attempt: Attempt, endpoint: Endpoint) {
+        let (device, dns) = (self.device.clone(), self.dns.clone());
+        let replies = self.replies.clone();
+        let abort = self.tasks.spawn(async move {
+            let reply = match resolve(&device.surroundings, &dns, &endpoint).await {
+                Ok(addresses) => Reply::Resolved(addresses),
+                Err(error) => {
+                    debug!(%error, "the lookup of the cloud failed");
+                    Reply::Failed(error.step())
+                }
+            };
+            replies.main(attempt, reply).await;
+        });
+        // A lookup takes no orders; nobody is at the other end.
+        let (orders, _) = mpsc::channel(1);
+        self.main = Some((attempt, Running { abort, orders }));
+    }
+
+    fn request(&mut self, attempt: Attempt, order: Order) {
+        if let Some((last, _)) = &mut self.main {
+            *last = attempt;
+        }
+        self.order(order);
+    }
+
+    fn order(&mut self, order: Order) {
+        let Some((attempt, running)) = &self.main else {
+            return;
+        };
+        if running.orders.try_send(order).is_err() {
+            // Full or gone: either way the cloud takes nothing any more. Told from a task, since the queue of replies
+            // may be full at the moment.
+            running.abort.abort();
+            let (attempt, replies) = (*attempt, self.replies.clone());
+            self.tasks
+                .spawn(async move { replies.main(attempt, Reply::Lost).await });
+        }
+    }
+
+    fn close(&mut self, code: CloseCode) {
+        if let Some((_, running)) = self.main.take()
+            && running.orders.try_send(Order::Close(code)).is_err()
+        {
+            running.abort.abort();
+        }
+    }
+
+    fn abort(&mut self) {
+        if let Some((_, running)) = self.main.take() {
+            running.abort.abort();
+        }
+    }
+
+    fn open(&mut self, opening: service_line::Opening) {
+        self.subconnections
+            .retain(|_, running| !running.abort.is_finished());
+        let (orders, ordered) = mpsc::channel(ORDERS);
+        let attempt = opening.attempt;
+        let task = service_line::run(
+            self.device.clone(),
+            self.telemetry.clone(),
+            opening,
+            ordered,
+            self.replies.clone(),
+        );
+        let abort = self.tasks.spawn(task);
+        self.subconnections
+            .insert(attempt, Running { abort, orders });
+    }
+
+    fn remember(&self, change: impl FnOnce(&mut Record)) {
+        let clocks = clocks(self.device.surroundings.clock);
+        self.records.send_modify(|record| {
+            change(record);
+            *record = std::mem::take(record).dated(clocks);
+        });
+    }
+
+    async fn wait_for_goodbyes(&mut self) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_BOUND, all).await.is_err() {
+            debug!("the cloud took too long to say goodbye");
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Stores each record, the last one for sure; ends with the driver.
+async fn save(mut records: watch::Receiver<Record>, store: Arc<dyn TunnelStore>) {
+    while records.changed().await.is_ok() {
+        let bytes = records.borrow_and_update().to_bytes();
+        let store = store.clone();
+        let saved = tokio::task::spawn_blocking(move || store.save(&bytes)).await;
+        match saved {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                warn!(%error, "what the tunnel remembers was not stored");
+                if records.has_changed().is_err() {
+                    return;
+                }
+                tokio::time::sleep(SAVE_AGAIN).await;
+                records.mark_changed();
+            }
+            Err(error) => warn!(%error, "the store of the tunnel ended badly"),
+        }
+    }
+}

@@ -1,9 +1,186 @@
-//! Layer 2: the cloud connection.
+//! Layer 2: the cloud connection. Start with [`machine`], the cloud connection without I/O; [`driver`] gives it a
+//! network and a clock. This file is its face towards the datastore.
+//!
+//! A commit reaches the machine so: [`CloudConnection::prepare`] reads the new configuration and reserves room in the
+//! driver's queue, which can fail; `apply` fills that room, which cannot; the driver tells the machine
+//! [`Event::Target`](machine::Event::Target) and the rest of [`configuration::Configuration::events`].
 pub mod backoff;
+pub mod configuration;
 pub mod driver;
 pub mod machine;
 pub mod net;
+pub mod record;
 pub mod service;
+pub mod state;
 pub mod subconnection;
 pub mod target;
 pub mod wire;
+
+use std::sync::Arc;
+
+use crate::datastore::store::Store;
+use crate::datastore::subscriber::{
+    ActionHandler, Change, ConfigSubscriber, Prepared, StateProvider,
+};
+use crate::model::error::{ErrorTag, RpcError};
+use crate::model::paths;
+use crate::model::schema::Schema;
+use crate::model::secret::SecretKey;
+use crate::model::settings::{CloudSettings, DnsSettings, Secret};
+use crate::model::status::{Clocks, CloudStatus};
+use crate::model::tree::Tree;
+use configuration::Configuration;
+use driver::{Announce, Command, Handle, PrintState};
+use machine::Event;
+use record::TunnelStore;
+
+/// Under which the tunnel's record lies beside the configuration.
+pub const RECORD_KEY: &str = "tunnel";
+
+impl TunnelStore for Store {
+    fn save(&self, record: &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.put_meta(&[(RECORD_KEY.to_owned(), Some(record.to_vec()))])?;
+        Ok(())
+    }
+}
+
+/// The tunnel as a part of the agent: takes changes over, shows state, does actions. Cheap to clone.
+#[derive(Clone)]
+pub struct CloudConnection {
+    handle: Handle,
+    schema: Schema,
+    key: Arc<SecretKey>,
+}
+
+impl CloudConnection {
+    /// The face of a driver; `key` opens the secrets of the configuration.
+    pub fn new(handle: Handle, schema: Schema, key: Arc<SecretKey>) -> Self {
+        Self {
+            handle,
+            schema,
+            key,
+        }
+    }
+
+    /// The state as of now; never waits.
+    pub fn status(&self) -> Arc<CloudStatus> {
+        self.handle.status()
+    }
+
+    /// The handlers of its actions, by schema path.
+    pub fn actions(&self) -> [(&'static str, Box<dyn ActionHandler>); 2] {
+        [
+            (paths::RESET_TUNNEL, Box::new(ResetTunnel(self.clone()))),
+            (paths::UNBIND, Box::new(Unbind(self.clone()))),
+        ]
+    }
+
+    /// A driver's way to tell notifications: to the telemetry service, and to `others` with the tree of the
+    /// notification and the present.
+    pub fn announce(
+        schema: Schema,
+        others: impl Fn(std::time::SystemTime, &Tree) + Send + 'static,
+    ) -> Announce {
+        Box::new(
+            move |told, clocks, telemetry| match state::notification(schema, told, clocks) {
+                Ok(tree) => {
+                    telemetry.notify(clocks.date, &tree.to_json());
+                    others(clocks.date, &tree);
+                }
+                Err(error) => tracing::warn!(%error, "a notification does not fit the model"),
+            },
+        )
+    }
+
+    /// A driver's way to print the state for the telemetry service.
+    pub fn print_state(schema: Schema) -> PrintState {
+        Box::new(move |status, clocks, traffic| {
+            let mut tree = Tree::new(schema);
+            write_state(&mut tree, status, clocks, &|_| Some(traffic));
+            (!tree.is_empty()).then(|| tree.to_json())
+        })
+    }
+
+    fn read(&self, tree: &Tree) -> Result<Configuration, RpcError> {
+        Ok(Configuration {
+            cloud: CloudSettings::read(tree, &self.key)?,
+            dns: DnsSettings::read(tree),
+        })
+    }
+
+    fn tell(&self, event: Event) -> Result<Tree, RpcError> {
+        self.handle
+            .reserve()
+            .ok_or_else(busy)?
+            .send(Command::Event(event));
+        Ok(Tree::new(self.schema))
+    }
+}
+
+fn busy() -> RpcError {
+    RpcError::application(
+        ErrorTag::ResourceDenied,
+        "the tunnel is not done with the changes before, try again",
+    )
+}
+
+fn write_state(
+    tree: &mut Tree,
+    status: &CloudStatus,
+    clocks: Clocks,
+    traffic: &dyn Fn(&str) -> Option<state::Traffic>,
+) {
+    if let Err(error) = state::write(tree, status, clocks, traffic) {
+        tracing::warn!(%error, "a part of the tunnel's state does not fit the model");
+    }
+}
+
+impl ConfigSubscriber for CloudConnection {
+    fn prepare(&mut self, change: &Change<'_>) -> Result<Box<dyn Prepared>, RpcError> {
+        let new = self.read(change.new)?;
+        if !change.at_start && self.read(change.old).is_ok_and(|old| old == new) {
+            return Ok(Box::new(|| {}));
+        }
+        let room = self.handle.reserve().ok_or_else(busy)?;
+        Ok(Box::new(move || {
+            room.send(Command::Configure(Box::new(new)));
+        }))
+    }
+}
+
+impl StateProvider for CloudConnection {
+    fn module(&self) -> &'static str {
+        "cloud-management"
+    }
+
+    fn state(&self, into: &mut Tree) {
+        let status = self.handle.status();
+        write_state(into, &status, self.handle.clocks(), &|service| {
+            self.handle.traffic(service)
+        });
+    }
+}
+
+/// `reset-tunnel`
+struct ResetTunnel(CloudConnection);
+
+impl ActionHandler for ResetTunnel {
+    fn act(&mut self, _: &Tree) -> Result<Tree, RpcError> {
+        self.0.tell(Event::Reset)
+    }
+}
+
+/// `unbind`: "with the tunnel down the code stays pending".
+struct Unbind(CloudConnection);
+
+impl ActionHandler for Unbind {
+    fn act(&mut self, input: &Tree) -> Result<Tree, RpcError> {
+        let path = format!("{}/code", paths::UNBIND);
+        let code = input.value(&path).ok_or_else(|| {
+            RpcError::application(ErrorTag::MissingElement, "the unbinding code is missing")
+                .at(path.clone())
+                .info("bad-element", "code")
+        })?;
+        self.0.tell(Event::Unbind(Secret::new(code)))
+    }
+}

@@ -1,0 +1,84 @@
+//! What a commit means for the tunnel (model.md, "Which change does what, at commit").
+
+use std::collections::BTreeSet;
+
+use crate::model::settings::{CloudSettings, DnsSettings};
+use crate::tunnel::machine::{Cause, Event};
+use crate::tunnel::target::{Discovered, origins, target};
+
+/// The part of running that the tunnel works by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// `/cloud-management`
+    pub cloud: CloudSettings,
+    /// How the cloud's name is resolved.
+    pub dns: DnsSettings,
+}
+
+impl Configuration {
+    /// What the machine is told when this configuration follows another one. It compares for itself, so what did not
+    /// change may be told again; only the static hosts and resolvers, of which it knows nothing, are compared here.
+    pub fn events(
+        &self,
+        before: &Self,
+        registered: &BTreeSet<String>,
+        discovered: &Discovered,
+    ) -> Vec<Event> {
+        let services = registered
+            .difference(&self.cloud.disabled_services)
+            .cloned()
+            .collect();
+        let mut events = vec![
+            // Before the target, so that an attempt that it begins registers with them.
+            Event::Services(services),
+            Event::KeepaliveInterval(self.cloud.keepalive_interval),
+            Event::Target {
+                target: target(&self.cloud, discovered),
+                origins: origins(&self.cloud, discovered),
+                cause: Cause::Configuration,
+            },
+            Event::ConfiguredCode(self.cloud.unbinding_code.clone()),
+        ];
+        // After the target: an attempt that the commit has just begun is not woken.
+        if self.dns != before.dns {
+            events.push(Event::HostsChanged);
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_change_of_hosts_or_resolvers_is_told_as_one() {
+        let before = Configuration::default();
+        let mut after = before.clone();
+        after.cloud.port = 8443;
+        let told = |after: &Configuration| {
+            let events = after.events(&before, &BTreeSet::new(), &Discovered::default());
+            events.contains(&Event::HostsChanged)
+        };
+        assert!(!told(&after));
+        after.dns.hosts = vec![("cloud.com".into(), vec![[10, 1, 1, 1].into()])];
+        assert!(told(&after));
+    }
+
+    #[test]
+    fn a_disabled_service_is_not_offered() {
+        let mut configuration = Configuration::default();
+        configuration
+            .cloud
+            .disabled_services
+            .insert("netconf".into());
+        let registered = BTreeSet::from(["netconf".to_owned(), "telemetry".to_owned()]);
+        let events = configuration.events(
+            &Configuration::default(),
+            &registered,
+            &Discovered::default(),
+        );
+        let offered = BTreeSet::from(["telemetry".to_owned()]);
+        assert_eq!(events[0], Event::Services(offered));
+    }
+}

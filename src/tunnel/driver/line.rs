@@ -1,0 +1,257 @@
+//! The task of one main connection: does what it is ordered, one order at a time, and reports.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::SinkExt;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tracing::debug;
+
+use super::Replies;
+use crate::model::settings::Secret;
+use crate::model::status::LastDownReason;
+use crate::tunnel::machine::event::{Endpoint, StepError};
+use crate::tunnel::machine::{Attempt, CloseCode, Reply};
+use crate::tunnel::net::{
+    Connection, Heard, NetError, Surroundings, Upgraded, WebSocket, connect, hear, leave, tls,
+};
+use crate::tunnel::wire::{
+    AuthenticationRequest, CloudMessage, CloudUrl, DeviceMessage, Nonces, RegistrationRequest,
+};
+
+/// A cloud that takes nothing for this long is lost.
+const WRITE_BOUND: Duration = Duration::from_secs(10);
+/// Signs of life other than messages are reported no more often.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Who the device is.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Serial number, also the user name of Digest.
+    pub serial_number: String,
+    /// Model name, `unknown` when nothing is known.
+    pub model: String,
+    /// Name and version of this software.
+    pub software: String,
+}
+
+/// What every connection needs.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub identity: Identity,
+    pub surroundings: Surroundings,
+    pub nonces: Mutex<Nonces>,
+}
+
+/// What the driver orders of a connection that stands; each is an action of the machine.
+#[derive(Debug)]
+pub(super) enum Order {
+    Authenticate {
+        attempt: Attempt,
+        password: Option<Secret>,
+        unbinding_code: Option<Secret>,
+    },
+    Register {
+        attempt: Attempt,
+        token: Secret,
+        services: Vec<String>,
+        last_down: Option<LastDownReason>,
+    },
+    Upgrade {
+        attempt: Attempt,
+        url: CloudUrl,
+        token: Secret,
+    },
+    Send(DeviceMessage),
+    Close(CloseCode),
+}
+
+/// One connection from the dial to its end. Ends when it has reported its end, when it is told to close, or when the
+/// driver drops it.
+pub(super) async fn run(
+    device: Arc<Device>,
+    attempt: Attempt,
+    endpoint: Endpoint,
+    addresses: Vec<IpAddr>,
+    mut orders: mpsc::Receiver<Order>,
+    replies: Replies,
+) {
+    let connection = match dial(&device, attempt, &endpoint, &addresses, &replies).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            failed(attempt, &error, &replies).await;
+            return;
+        }
+    };
+    if let Some((socket, attempt)) = request(&device, connection, &mut orders, &replies).await {
+        converse(socket, attempt, &mut orders, &replies).await;
+    }
+}
+
+async fn dial(
+    device: &Device,
+    attempt: Attempt,
+    endpoint: &Endpoint,
+    addresses: &[IpAddr],
+    replies: &Replies,
+) -> Result<Connection, NetError> {
+    let (tcp, address) = connect(endpoint, addresses).await?;
+    replies.main(attempt, Reply::TcpConnected(address)).await;
+    let tls = tls(&device.surroundings, endpoint, tcp).await?;
+    let connection = Connection::open(&device.surroundings, endpoint, tls.stream).await?;
+    let clock_unset = tls.clock_unset;
+    replies
+        .main(attempt, Reply::Connected { clock_unset })
+        .await;
+    Ok(connection)
+}
+
+/// Makes the requests of steps 1 to 6, until one opens the WebSocket or fails.
+async fn request(
+    device: &Device,
+    mut connection: Connection,
+    orders: &mut mpsc::Receiver<Order>,
+    replies: &Replies,
+) -> Option<(WebSocket, Attempt)> {
+    loop {
+        let (attempt, done) = match orders.recv().await? {
+            Order::Authenticate {
+                attempt,
+                password,
+                unbinding_code,
+            } => {
+                let request = AuthenticationRequest {
+                    serial_number: device.identity.serial_number.clone(),
+                    model: device.identity.model.clone(),
+                    software: device.identity.software.clone(),
+                    unbinding_code,
+                };
+                let done = connection
+                    .authenticate(&device.nonces, &request, password.as_ref())
+                    .await
+                    .map(|(outcome, reusable)| Reply::Authentication { outcome, reusable });
+                (attempt, done)
+            }
+            Order::Register {
+                attempt,
+                token,
+                services,
+                last_down,
+            } => {
+                let request = RegistrationRequest {
+                    serial_number: device.identity.serial_number.clone(),
+                    services,
+                    last_down_reason: last_down.map(|reason| reason.as_yang().to_owned()),
+                };
+                let done = connection
+                    .register(&token, &request)
+                    .await
+                    .map(|(answer, reusable)| Reply::Registration { answer, reusable });
+                (attempt, done)
+            }
+            Order::Upgrade {
+                attempt,
+                url,
+                token,
+            } => match connection.upgrade(&url, &token).await {
+                Ok(Upgraded::Open(socket)) => {
+                    replies.main(attempt, Reply::Upgraded).await;
+                    return Some((*socket, attempt));
+                }
+                Ok(Upgraded::Refused { refusal, reusable }) => {
+                    (attempt, Ok(Reply::UpgradeRefused { refusal, reusable }))
+                }
+                Err(error) => (attempt, Err(error)),
+            },
+            Order::Close(_) => return None,
+            // There is nothing yet to send it on.
+            Order::Send(_) => continue,
+        };
+        match done {
+            Ok(reply) => replies.main(attempt, reply).await,
+            Err(error) => {
+                failed(attempt, &error, replies).await;
+                return None;
+            }
+        }
+    }
+}
+
+async fn failed(attempt: Attempt, error: &NetError, replies: &Replies) {
+    debug!(%error, "a step towards the cloud failed");
+    let step: StepError = error.step();
+    replies.main(attempt, Reply::Failed(step)).await;
+}
+
+/// From the 101 on: messages in both directions.
+async fn converse(
+    mut socket: WebSocket,
+    attempt: Attempt,
+    orders: &mut mpsc::Receiver<Order>,
+    replies: &Replies,
+) {
+    let mut alive_at: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(Order::Send(message)) => {
+                    let message = Message::text(message.to_json().as_str());
+                    if !matches!(timeout(WRITE_BOUND, socket.send(message)).await, Ok(Ok(()))) {
+                        replies.main(attempt, Reply::Lost).await;
+                        return;
+                    }
+                }
+                Some(Order::Close(code)) => return leave(&mut socket, Some(code)).await,
+                // Requests belong before the 101.
+                Some(_) => {}
+                None => return,
+            },
+            heard = hear(&mut socket) => {
+                let reply = understand(heard);
+                if reply == Reply::Alive {
+                    if alive_at.is_some_and(|at| at.elapsed() < ALIVE_EVERY) {
+                        continue;
+                    }
+                    alive_at = Some(Instant::now());
+                }
+                replies.main(attempt, reply.clone()).await;
+                match reply {
+                    Reply::Closed(_) => return leave(&mut socket, None).await,
+                    Reply::Violation(_) => return obey_close(&mut socket, orders).await,
+                    Reply::Lost => return,
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// Messages are text frames of one JSON object; whatever else comes breaks the protocol.
+fn understand(heard: Heard) -> Reply {
+    match heard {
+        Heard::Text(text) => match CloudMessage::parse(&text) {
+            Ok(message) => Reply::Message(message),
+            Err(error) => {
+                debug!(%error, "a message of the cloud makes no sense");
+                Reply::Violation(CloseCode::PROTOCOL)
+            }
+        },
+        Heard::Binary(_) => Reply::Violation(CloseCode::UNSUPPORTED),
+        Heard::Alive => Reply::Alive,
+        Heard::Closed(code) => Reply::Closed(code),
+        Heard::Violation(code) => Reply::Violation(code),
+        Heard::Lost => Reply::Lost,
+    }
+}
+
+/// Nothing more is read from a cloud that breaks the protocol; the order to close follows.
+async fn obey_close(socket: &mut WebSocket, orders: &mut mpsc::Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        if let Order::Close(code) = order {
+            return leave(socket, Some(code)).await;
+        }
+    }
+}
