@@ -1,1 +1,300 @@
-//! To be written.
+//! Layer 4: builds every part of the agent and wires the channels; the only file that knows them all.
+
+mod device;
+mod first_start;
+pub mod options;
+mod sealer;
+mod watched;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use crate::datastore::driver::Handle;
+use crate::datastore::store::{Loaded, Store, StoreError};
+use crate::datastore::{Datastore, Parts};
+use crate::model::error::{Errors, RpcError};
+use crate::model::paths;
+use crate::model::schema::{Schema, SchemaError};
+use crate::model::secret::SecretKey;
+use crate::model::settings::Limits;
+use crate::model::tree::{Diff, Tree};
+use crate::netconf::server::Server;
+use crate::netconf::session;
+use crate::system::{Device, HardwareState, SystemState};
+use crate::transport::Serve;
+use crate::transport::local::{LocalError, LocalServer};
+use crate::transport::ssh::{HostKey, HostKeyError, SshParts, SshServer};
+
+use options::{Options, OptionsError};
+use sealer::DeviceSealer;
+use watched::Watched;
+
+const SECRET_KEY_FILE: &str = "secret.key";
+const SOCKET_FILE: &str = "tether.sock";
+const DEFAULT_SSH: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8830);
+/// All parts together may take so long to end in order.
+const SHUTDOWN: Duration = Duration::from_millis(4500);
+/// Characters of the password that is made at the first start.
+const PASSWORD_LENGTH: usize = 20;
+
+/// Why the agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The options are wrong.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A YANG module cannot be loaded.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// There is no first configuration.
+    #[error(transparent)]
+    FirstStart(#[from] first_start::FirstStartError),
+    /// What was stored is not what this agent understands.
+    #[error("the stored configuration is refused: {0}; it is from another version, or damaged")]
+    Stored(RpcError),
+    /// The key file is damaged.
+    #[error("the secret key in {path} is not 32 bytes long; restore it, or remove it and set every secret anew", path = .0.display())]
+    SecretKey(PathBuf),
+    /// The SSH host key cannot be used.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    /// The local socket cannot be made.
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    /// The system hands out no signals.
+    #[error("signals cannot be received")]
+    Signals,
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} (--ssh): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// An agent that runs.
+pub struct Agent {
+    addresses: Vec<SocketAddr>,
+    socket: PathBuf,
+    made_password: Option<Zeroizing<String>>,
+    server: Server,
+    shutdown: watch::Sender<bool>,
+    parts: JoinSet<()>,
+}
+
+impl Agent {
+    /// Starts every part. When this returns, all doors are open.
+    ///
+    /// `admin_password` is the password of the user that the first start makes; one is made up when there is none.
+    ///
+    /// # Errors
+    /// What keeps it from running; nothing is left running then.
+    pub async fn start(
+        options: Options,
+        admin_password: Option<String>,
+    ) -> Result<Self, AgentError> {
+        let directory = options.state_directory()?;
+        let (store, loaded) = Store::open(&directory)?;
+        let store = Arc::new(store);
+        let schema = Schema::load(&options.yang)?;
+        let key = Arc::new(secret_key(&store, &directory)?);
+        let first = FirstStart {
+            options: &options,
+            given: admin_password,
+        };
+        let (running, made_password) = running(schema, &store, &loaded, &key, first)?;
+        let (device, _serial_changed) = device::find(options.serial_number.as_deref(), &store)?;
+
+        let (users, known_users) = Watched::new(paths::AUTHENTICATION, watched::users);
+        let (limits, known_limits) = Watched::new(paths::LIMITS, watched::limits);
+        let parts = Parts {
+            subscribers: vec![Box::new(users), Box::new(limits)],
+            providers: providers(&device),
+            actions: Default::default(),
+        };
+        let sealer = Box::new(DeviceSealer(key));
+        let datastore =
+            Datastore::start(running, loaded.next_commit, sealer, parts).map_err(stored)?;
+        let (handle, owner) = Handle::start(datastore, store);
+        let server = Server::new(handle, schema, known_limits.clone());
+
+        let (shutdown, stopping) = watch::channel(false);
+        let serve = serve(&server, &known_limits);
+        let (listeners, addresses) = listen(&options.ssh).await?;
+        let ssh = SshServer::new(SshParts {
+            host_key: HostKey::load_or_create(&directory)?,
+            users: known_users,
+            limits: known_limits,
+            serve: Arc::clone(&serve),
+            shutdown: stopping.clone(),
+        });
+        let socket = options
+            .socket
+            .clone()
+            .unwrap_or_else(|| directory.join(SOCKET_FILE));
+        let local = LocalServer::bind(&socket).await?;
+
+        let mut parts = JoinSet::new();
+        parts.spawn(async move { ssh.run(listeners).await });
+        parts.spawn(local.run(serve, stopping));
+        parts.spawn(async move { drop(owner.await) });
+        Ok(Self {
+            addresses,
+            socket,
+            made_password,
+            server,
+            shutdown,
+            parts,
+        })
+    }
+
+    /// Where NETCONF over SSH is served, with the real ports.
+    pub fn ssh_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The local socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The password of `admin`, if this start made it up.
+    pub fn made_password(&self) -> Option<&str> {
+        self.made_password
+            .as_ref()
+            .map(|password| password.as_str())
+    }
+
+    /// Ends sessions and tunnel in order, at most five seconds long.
+    pub async fn stop(self) {
+        let Self {
+            server,
+            shutdown,
+            mut parts,
+            ..
+        } = self;
+        // Every part may have ended already.
+        let _ = shutdown.send(true);
+        server.end_all_sessions();
+        drop(server);
+        let ended = async { while parts.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
+            tracing::warn!("some sessions did not end in time and were cut off");
+        }
+    }
+}
+
+/// What the first start works with.
+struct FirstStart<'a> {
+    options: &'a Options,
+    given: Option<String>,
+}
+
+/// The running configuration: what was stored, or that of the first start.
+fn running(
+    schema: Schema,
+    store: &Store,
+    loaded: &Loaded,
+    key: &Arc<SecretKey>,
+    first: FirstStart<'_>,
+) -> Result<(Tree, Option<Zeroizing<String>>), AgentError> {
+    if !loaded.is_first_start() {
+        return Ok((restore(schema, loaded)?, None));
+    }
+    let made = first.given.is_none();
+    let password = Zeroizing::new(first.given.unwrap_or_else(made_up_password));
+    let mut sealer = DeviceSealer(Arc::clone(key));
+    let file = first.options.factory_default.as_deref();
+    let (tree, has_admin) = first_start::configuration(schema, file, &password, &mut sealer)?;
+    store.snapshot(0, tree.to_xml().as_bytes())?;
+    Ok((tree, (made && has_admin).then_some(password)))
+}
+
+fn restore(schema: Schema, loaded: &Loaded) -> Result<Tree, AgentError> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut tree = match &loaded.snapshot {
+        Some(snapshot) => Tree::parse_config(schema, &text(snapshot)).map_err(stored)?,
+        None => Tree::new(schema),
+    };
+    for diff in &loaded.diffs {
+        let diff = Diff::parse(schema, &text(diff)).map_err(stored)?;
+        tree.apply(&diff).map_err(AgentError::Stored)?;
+    }
+    Ok(tree)
+}
+
+fn stored(errors: Errors) -> AgentError {
+    let none = || RpcError::application(crate::model::error::ErrorTag::OperationFailed, "refused");
+    AgentError::Stored(errors.into_iter().next().unwrap_or_else(none))
+}
+
+fn secret_key(store: &Store, directory: &Path) -> Result<SecretKey, AgentError> {
+    let damaged = || AgentError::SecretKey(directory.join(SECRET_KEY_FILE));
+    let files = store.directory().ok_or_else(damaged)?;
+    let make = || Zeroizing::new(rand::random::<[u8; 32]>().to_vec());
+    let bytes = files.secret_file(SECRET_KEY_FILE, make)?;
+    let bytes: Zeroizing<[u8; 32]> =
+        Zeroizing::new(bytes.as_slice().try_into().map_err(|_| damaged())?);
+    Ok(SecretKey::new(&bytes))
+}
+
+/// Letters and digits that are not mistaken for one another.
+fn made_up_password() -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let bytes: [u8; PASSWORD_LENGTH] = rand::random();
+    bytes
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
+        .collect()
+}
+
+fn providers(device: &Device) -> Vec<Box<dyn crate::datastore::subscriber::StateProvider>> {
+    vec![
+        Box::new(SystemState(device.clone(), Utc::now)),
+        Box::new(HardwareState(device.clone())),
+    ]
+}
+
+/// Serves NETCONF on whatever stream a door hands over.
+fn serve(server: &Server, limits: &watch::Receiver<Arc<Limits>>) -> Serve {
+    let (server, limits) = (server.clone(), limits.clone());
+    Arc::new(move |stream, peer| {
+        let (server, limits) = (server.clone(), limits.clone());
+        Box::pin(async move {
+            if let Err(error) = session::serve(stream, peer, server, limits).await {
+                tracing::warn!(%error, "a NETCONF session ended against the rules");
+            }
+        })
+    })
+}
+
+async fn listen(wanted: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), AgentError> {
+    let wanted = if wanted.is_empty() {
+        &[DEFAULT_SSH][..]
+    } else {
+        wanted
+    };
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    for &address in wanted {
+        let failed = |source| AgentError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        addresses.push(listener.local_addr().map_err(failed)?);
+        listeners.push(listener);
+    }
+    Ok((listeners, addresses))
+}

@@ -8,5 +8,6 @@ pub mod model;
 pub mod netconf;
 pub mod protocol;
 pub mod sim;
+pub mod system;
 pub mod transport;
 pub mod tunnel;

@@ -1,1 +1,138 @@
-fn main() {}
+//! The binary: arguments to settings, settings to an agent or a command line.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tether::agent::options::{LogFormat, Options};
+use tether::agent::{Agent, AgentError};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The agent that a network element runs to be managed
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the agent in the foreground
+    Agent(Box<Options>),
+    /// Runs commands of the command line against the agent of this machine
+    Cli {
+        /// Unix socket of the agent [default: tether.sock in the state directory]
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+        /// Command to run; several run in one session
+        #[arg(short, value_name = "COMMAND", required = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Agent(options) => agent(*options),
+        Command::Cli { socket, command } => cli(socket, &command),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "tether: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whatever ends the program; it is printed as one line.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn agent(options: Options) -> Result<ExitCode, Failure> {
+    let options = options.with_file()?;
+    start_log(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(options))?;
+    // A thread that waits for a broken disk must not hold the exit up.
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(options: Options) -> Result<(), AgentError> {
+    let password = std::env::var("TETHER_ADMIN_PASSWORD")
+        .ok()
+        .filter(|password| !password.is_empty());
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::hangup()),
+    ) else {
+        return Err(AgentError::Signals);
+    };
+    let agent = Agent::start(options, password).await?;
+    if let Some(password) = agent.made_password() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "tether: the user admin was made, with the password {password}"
+        );
+    }
+    announce(&agent);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // Logs go to stderr, which needs no reopening; trust anchors are read anew at each attempt.
+            _ = hangup.recv() => tracing::info!("hangup: nothing to reopen"),
+        }
+    }
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    agent.stop().await;
+    Ok(())
+}
+
+/// The one line on stdout, and systemd's notification.
+fn announce(agent: &Agent) {
+    let mut line = String::from("tether: ready");
+    for address in agent.ssh_addresses() {
+        line.push_str(&format!(" ssh={address}"));
+    }
+    // Whoever started us may have closed stdout; that is no reason to stop.
+    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = std::io::stdout().flush();
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+fn start_log(options: &Options) -> Result<(), Failure> {
+    let level = options.log.as_deref().unwrap_or("info");
+    // russh tells every step of every connection at info.
+    let filter = EnvFilter::try_new(format!("{level},russh=warn"))
+        .map_err(|_| format!("--log {level:?} is no level: error, warn, info, debug or trace"))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match options.log_format.unwrap_or_default() {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn cli(socket: Option<PathBuf>, commands: &[String]) -> Result<ExitCode, Failure> {
+    let socket = match socket {
+        Some(socket) => socket,
+        None => tether::agent::options::default_state_directory(None)?.join("tether.sock"),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let all_done = runtime.block_on(tether::cli::run(&socket, commands, &mut std::io::stdout()))?;
+    Ok(if all_done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

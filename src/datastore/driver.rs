@@ -121,11 +121,11 @@ impl Owner {
     ) {
         let mut storing: Option<Storing> = None;
         loop {
-            if storing.is_none() {
-                if let Some(job) = self.waiting.pop_front() {
-                    storing = self.work(job);
-                    continue;
-                }
+            if storing.is_none()
+                && let Some(job) = self.waiting.pop_front()
+            {
+                storing = self.work(job);
+                continue;
             }
             tokio::select! {
                 done = finished(&mut storing), if storing.is_some() => {

@@ -84,8 +84,7 @@ impl Operation {
         }
     }
 
-    /// The node of the rpc or action.
-    pub fn node(&self) -> Option<Node<'_>> {
+    fn node(&self) -> Option<Node<'_>> {
         Node::from_raw(self.node)
     }
 

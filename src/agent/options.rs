@@ -1,0 +1,187 @@
+//! What the agent is started with: arguments, and the same keys in a TOML file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+
+/// Options of `tether agent`; an argument comes before the key of the same name in the file.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Options {
+    /// TOML file with any of the other options as keys
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// State directory [default: /var/lib/tether for root, else $XDG_STATE_HOME/tether]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Address of NETCONF over SSH; may be repeated [default: 127.0.0.1:8830]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub ssh: Vec<SocketAddr>,
+    /// Unix socket of local NETCONF [default: DIR/tether.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Serial number [default: what the hardware says, else one made at the first start]
+    #[arg(long, value_name = "TEXT")]
+    pub serial_number: Option<String>,
+    /// Configuration for the first start (RFC 9195 instance data, JSON or XML)
+    #[arg(long, value_name = "FILE")]
+    pub factory_default: Option<PathBuf>,
+    /// Further YANG module whose data the datastores also hold; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub yang: Vec<PathBuf>,
+    /// Least level that is logged: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// Form of the log: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Command that the rpc system-restart runs (file only)
+    #[arg(skip)]
+    pub restart_command: Vec<String>,
+    /// Command that the rpc system-shutdown runs (file only)
+    #[arg(skip)]
+    pub shutdown_command: Vec<String>,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the options cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// The file cannot be read.
+    #[error("the configuration file {path} cannot be read: {source}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration file {path} is refused: {reason}", path = path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Why, in one line.
+        reason: String,
+    },
+    /// There is no place to keep state.
+    #[error("no state directory: give --state-dir DIR, or set HOME or XDG_STATE_HOME")]
+    NoStateDirectory,
+}
+
+impl Options {
+    /// Fills what no argument gave from the file, if one is named.
+    ///
+    /// # Errors
+    /// A file that cannot be read or has unknown keys or wrong values.
+    pub fn with_file(self) -> Result<Self, OptionsError> {
+        let Some(path) = self.config.clone() else {
+            return Ok(self);
+        };
+        let text = std::fs::read_to_string(&path).map_err(|source| OptionsError::File {
+            path: path.clone(),
+            source,
+        })?;
+        let file: Self = toml::from_str(&text).map_err(|error| OptionsError::Content {
+            path,
+            reason: error.message().lines().collect::<Vec<_>>().join(" "),
+        })?;
+        let first = |own: Vec<_>, other| if own.is_empty() { other } else { own };
+        Ok(Self {
+            config: self.config,
+            state_dir: self.state_dir.or(file.state_dir),
+            ssh: if self.ssh.is_empty() {
+                file.ssh
+            } else {
+                self.ssh
+            },
+            socket: self.socket.or(file.socket),
+            serial_number: self.serial_number.or(file.serial_number),
+            factory_default: self.factory_default.or(file.factory_default),
+            yang: first(self.yang, file.yang),
+            log: self.log.or(file.log),
+            log_format: self.log_format.or(file.log_format),
+            restart_command: file.restart_command,
+            shutdown_command: file.shutdown_command,
+        })
+    }
+
+    /// The state directory, given or by default.
+    ///
+    /// # Errors
+    /// No home to keep it in.
+    pub fn state_directory(&self) -> Result<PathBuf, OptionsError> {
+        default_state_directory(self.state_dir.clone())
+    }
+}
+
+/// `given`, else /var/lib/tether for root, else a folder of the user's own.
+///
+/// # Errors
+/// No home to keep it in.
+pub fn default_state_directory(given: Option<PathBuf>) -> Result<PathBuf, OptionsError> {
+    if let Some(given) = given {
+        return Ok(given);
+    }
+    if nix::unistd::Uid::effective().is_root() {
+        return Ok(PathBuf::from("/var/lib/tether"));
+    }
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let home = || variable("HOME").map(|home| home.join(".local/state"));
+    let base = variable("XDG_STATE_HOME").or_else(home);
+    base.map(|base| base.join("tether"))
+        .ok_or(OptionsError::NoStateDirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(text: &str, arguments: Options) -> Result<Options, OptionsError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tether.toml");
+        std::fs::write(&path, text).unwrap();
+        Options {
+            config: Some(path),
+            ..arguments
+        }
+        .with_file()
+    }
+
+    #[test]
+    fn an_argument_comes_before_the_file() {
+        let text = "ssh = [\"0.0.0.0:830\"]\nserial-number = \"FILE\"\nlog-format = \"json\"";
+        let arguments = Options {
+            serial_number: Some("ARGUMENT".to_owned()),
+            ..Options::default()
+        };
+        let options = with(text, arguments).unwrap();
+        assert_eq!(options.ssh, ["0.0.0.0:830".parse().unwrap()]);
+        assert_eq!(options.serial_number.as_deref(), Some("ARGUMENT"));
+        assert_eq!(options.log_format, Some(LogFormat::Json));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_in_one_line() {
+        let error = with("sshh = 1", Options::default())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("sshh") && !error.contains('\n'), "{error}");
+    }
+}
