@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.session_id
     }
 
-    /// Sends one operation, an element of any namespace; `None` for the base namespace is what it inherits.
+    /// Sends one operation; an element without a namespace declaration is one of RFC 6241.
     /// Gives the content of the reply: `<ok/>`, `<data>…</data>` or the output of an rpc, each element with the
     /// namespace declarations it needs.
     ///

@@ -84,7 +84,8 @@ impl Operation {
         }
     }
 
-    fn node(&self) -> Option<Node<'_>> {
+    /// The node of the rpc or action.
+    pub fn node(&self) -> Option<Node<'_>> {
         Node::from_raw(self.node)
     }
 

@@ -62,7 +62,10 @@ impl<'a> Parameters<'a> {
             None => Ok(None),
             Some(parameter) => match parameter.leaf_text() {
                 Some(text) => Ok(Some(text)),
-                None => Err(invalid_value(name, "an element where a value must be")),
+                None => {
+                    let message = format!("the parameter \"{name}\" holds an element, not a value");
+                    Err(RpcError::protocol(ErrorTag::InvalidValue, message))
+                }
             },
         }
     }
@@ -116,11 +119,13 @@ fn unknown_element(name: &str) -> RpcError {
     RpcError::protocol(ErrorTag::UnknownElement, message).info("bad-element", name)
 }
 
+/// Characters of a wrong value that are shown to whoever sent it.
+const SHOWN: usize = 64;
+
 fn invalid_value(name: &str, value: &str) -> RpcError {
-    RpcError::protocol(
-        ErrorTag::InvalidValue,
-        format!("the parameter \"{name}\" has a value that it cannot have: {value}"),
-    )
+    let shown: String = value.chars().take(SHOWN).collect();
+    let message = format!("the parameter \"{name}\" cannot be \"{shown}\"");
+    RpcError::protocol(ErrorTag::InvalidValue, message)
 }
 
 /// What is inside an element. The namespace declarations that are copied to each element inside may make it longer

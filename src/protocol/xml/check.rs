@@ -123,7 +123,8 @@ impl<'a> Check<'a> {
                 Err(XmlError::Declaration)
             }
             Event::DocType(_) => Err(XmlError::DocumentType),
-            Event::PI(_) | Event::Comment(_) | Event::Eof => Ok(()),
+            Event::PI(instruction) => check_name(instruction.target()),
+            Event::Comment(_) | Event::Eof => Ok(()),
         }
     }
 
@@ -415,6 +416,7 @@ mod tests {
         assert!(is_syntax("<a b='<'/>"));
         assert!(is_syntax("<a b=c/>"));
         assert!(is_syntax("<a><!-- -- --></a>"));
+        assert!(matches!(refusal("<?1?><a/>"), XmlError::Name { .. }));
     }
 
     #[test]

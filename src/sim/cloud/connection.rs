@@ -35,7 +35,7 @@ const SILENCE: Duration = Duration::from_secs(3600);
 pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream) {
     let tcp = Arc::new(tcp);
     let number = shared.number();
-    let control = Arc::new(Control::new(Arc::clone(&tcp)));
+    let control = Arc::new(Control::new(&tcp));
     shared
         .connections
         .lock()

@@ -301,6 +301,28 @@ fn parameter_value(text: &str) -> Option<(String, &str)> {
 mod tests {
     use super::*;
 
+    impl DigestServer {
+        /// With this nonce issued and this opaque, as a recorded exchange has them.
+        pub(in super::super) fn with_nonce(
+            realm: &str,
+            opaque: &str,
+            nonce: &str,
+            lifetime: Duration,
+            now: Instant,
+        ) -> Self {
+            let mut server = Self::new(realm, lifetime);
+            server.opaque = opaque.to_owned();
+            server.nonces.insert(
+                nonce.to_owned(),
+                Nonce {
+                    issued: now,
+                    last_nc: 0,
+                },
+            );
+            server
+        }
+    }
+
     /// RFC 7616 section 3.9.1 with its nonce, cnonce and URI.
     const RFC: &str = r#"Digest username="Mufasa", realm="http-auth@example.org", uri="/dir/index.html", algorithm=SHA-256,
         nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", nc=00000001, cnonce="f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
@@ -308,17 +330,13 @@ mod tests {
         opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS""#;
 
     fn server() -> DigestServer {
-        let mut server = DigestServer::new("http-auth@example.org", Duration::from_secs(60));
-        server.opaque = "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS".to_owned();
-        let nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v".to_owned();
-        server.nonces.insert(
-            nonce,
-            Nonce {
-                issued: Instant::now(),
-                last_nc: 0,
-            },
-        );
-        server
+        DigestServer::with_nonce(
+            "http-auth@example.org",
+            "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS",
+            "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
+            Duration::from_secs(60),
+            Instant::now(),
+        )
     }
 
     fn get(password: &str) -> Covered<'_> {

@@ -55,25 +55,48 @@ pub(super) fn answer(
             *slot.lock() = Some((hyper::upgrade::on(&mut request), role));
             reply
         }
-        Err(Refusal { reply, why }) => {
+        Err(refusal) => {
+            let reply = refusal.reply();
             conversation.note(What::UpgradeRefused {
                 status: reply.status.as_u16(),
-                why: why.to_owned(),
+                why: refusal.to_string(),
             });
             reply
         }
     }
 }
 
-struct Refusal {
-    reply: Reply,
-    why: &'static str,
+/// Why there is no 101.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("no such path")]
+    Path,
+    #[error("no such session")]
+    Session,
+    #[error("token unknown or expired")]
+    Token,
+    #[error("no Host")]
+    Host,
+    #[error("no upgrade to websocket")]
+    Upgrade,
+    #[error("not version 13")]
+    Version,
+    #[error("no Sec-WebSocket-Key")]
+    Key,
+    #[error("subprotocol not offered")]
+    Subprotocol,
 }
 
-fn refused(status: StatusCode, why: &'static str) -> Refusal {
-    Refusal {
-        reply: Reply::empty(status),
-        why,
+impl Refusal {
+    fn reply(&self) -> Reply {
+        match self {
+            Self::Path | Self::Session => Reply::empty(StatusCode::NOT_FOUND),
+            Self::Token => unauthorized(),
+            Self::Host | Self::Key | Self::Subprotocol => Reply::empty(StatusCode::BAD_REQUEST),
+            Self::Upgrade => Reply::empty(StatusCode::UPGRADE_REQUIRED),
+            Self::Version => Reply::empty(StatusCode::UPGRADE_REQUIRED)
+                .header(header::SEC_WEBSOCKET_VERSION, "13"),
+        }
     }
 }
 
@@ -82,22 +105,20 @@ fn role(conversation: &Conversation, request: &Request<Incoming>) -> Result<Role
     let path = request.uri().path();
     let service = path.strip_prefix(SERVICE_PATH);
     if service.is_none_or(str::is_empty) && path != MAIN_PATH {
-        return Err(refused(StatusCode::NOT_FOUND, "no such path"));
+        return Err(Refusal::Path);
     }
     let registry = conversation.shared.registry.lock();
     let session = parameter(request.uri().query(), "session").unwrap_or_default();
     let Some(serial) = registry.session_owner(session).map(str::to_owned) else {
-        return Err(refused(StatusCode::NOT_FOUND, "no such session"));
+        return Err(Refusal::Session);
     };
     conversation.identify(&serial);
     let token = http::bearer(request.headers()).unwrap_or_default();
     let owned = registry.token_owner(token, Instant::now()) == Some(serial.as_str());
     // The token of a live main connection is honoured whatever its age.
-    if !owned && !(service.is_some() && registry.is_token_of_main(&serial, token)) {
-        return Err(Refusal {
-            reply: unauthorized(),
-            why: "token unknown or expired",
-        });
+    let honoured = owned || (service.is_some() && registry.is_token_of_main(&serial, token));
+    if !honoured {
+        return Err(Refusal::Token);
     }
     if let Some(service) = service {
         return Ok(Role::Service {
@@ -106,7 +127,7 @@ fn role(conversation: &Conversation, request: &Request<Incoming>) -> Result<Role
         });
     }
     let Some(authority) = http::authority(conversation, request.headers()) else {
-        return Err(refused(StatusCode::BAD_REQUEST, "no Host"));
+        return Err(Refusal::Host);
     };
     Ok(Role::Main {
         serial,
@@ -134,35 +155,27 @@ fn switch(
     if !lists(headers, &header::UPGRADE, "websocket")
         || !lists(headers, &header::CONNECTION, "upgrade")
     {
-        return Err(refused(
-            StatusCode::UPGRADE_REQUIRED,
-            "no upgrade to websocket",
-        ));
+        return Err(Refusal::Upgrade);
     }
     if headers
         .get(header::SEC_WEBSOCKET_VERSION)
         .is_none_or(|version| version != "13")
     {
-        let reply =
-            Reply::empty(StatusCode::UPGRADE_REQUIRED).header(header::SEC_WEBSOCKET_VERSION, "13");
-        return Err(Refusal {
-            reply,
-            why: "not version 13",
-        });
+        return Err(Refusal::Version);
     }
     let key = headers
         .get(header::SEC_WEBSOCKET_KEY)
         .map(header::HeaderValue::as_bytes)
         .unwrap_or_default();
     if STANDARD.decode(key).map(|nonce| nonce.len()) != Ok(16) {
-        return Err(refused(StatusCode::BAD_REQUEST, "no Sec-WebSocket-Key"));
+        return Err(Refusal::Key);
     }
     let subprotocol = match role {
         Role::Main { .. } => "cloud-connection.v1".to_owned(),
         Role::Service { service, .. } => format!("cloud-service.{service}.v1"),
     };
     if !lists(headers, &header::SEC_WEBSOCKET_PROTOCOL, &subprotocol) {
-        return Err(refused(StatusCode::BAD_REQUEST, "subprotocol not offered"));
+        return Err(Refusal::Subprotocol);
     }
     let subprotocol = match misbehaviour {
         Some(Misbehaviour::WrongSubprotocol) => "chat".to_owned(),

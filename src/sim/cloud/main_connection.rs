@@ -9,7 +9,7 @@ use super::event::{Channel, What};
 use super::message::{CloudMessage, DeviceMessage, UnbindResult};
 use super::misbehave::{Misbehaviour, Step};
 use super::registry::{Command, Handle};
-use super::shared::Conversation;
+use super::shared::{Conversation, Presence};
 use super::socket::{Heard, Over, Socket};
 
 /// The largest message of a main connection.
@@ -40,6 +40,12 @@ pub(super) async fn serve(upgraded: Upgraded, conversation: Arc<Conversation>, o
             .registry
             .lock()
             .enter_main(&owner.serial, handle, owner.token.clone());
+    let _presence = Presence {
+        shared: Arc::clone(&conversation.shared),
+        serial: owner.serial.clone(),
+        channel: Channel::Main,
+        connection: conversation.number,
+    };
     if let Some(evicted) = evicted {
         evicted.order(Command::Close {
             code: 4001,
@@ -56,11 +62,6 @@ pub(super) async fn serve(upgraded: Upgraded, conversation: Arc<Conversation>, o
     conversation.note(conversation.main_up());
     let mut main = MainConnection { socket, owner };
     let Over = main.run(inbox).await;
-    conversation
-        .shared
-        .registry
-        .lock()
-        .leave_main(&main.owner.serial, conversation.number);
 }
 
 struct MainConnection {

@@ -8,24 +8,55 @@ use tokio::time::Instant;
 
 use super::event::What;
 use super::handshake;
-use super::http::{self, Reply};
+use super::http::{self, BodyError, Reply};
 use super::message::{AuthenticationAnswer, RegistrationAnswer, RegistrationRequest};
 use super::shared::Conversation;
 
 /// Where it is asked for.
 pub(super) const PATH: &str = "/cloud/v1/registration";
 
+/// Why a registration is not answered with 200.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("token unknown or expired")]
+    Token,
+    #[error("token of another device")]
+    TokenOfAnother,
+    #[error("no Host")]
+    Host,
+}
+
+impl Refusal {
+    fn reply(&self) -> Reply {
+        match self {
+            Self::Body(error) => error.reply(),
+            Self::Token => unauthorized(),
+            Self::TokenOfAnother => {
+                let reason = "token-of-another-device";
+                Reply::json(
+                    StatusCode::FORBIDDEN,
+                    &AuthenticationAnswer::Failure { reason },
+                )
+            }
+            Self::Host => Reply::empty(StatusCode::BAD_REQUEST),
+        }
+    }
+}
+
 /// Answers a registration request.
 pub(super) async fn answer(conversation: &Conversation, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
-    let judged = match http::read_json::<RegistrationRequest>(body).await {
-        Err(error) => Err((error.reply(), error.to_string())),
-        Ok(request) => judge(conversation, &head, request),
-    };
-    judged.unwrap_or_else(|(reply, why)| {
+    let read = http::read_json::<RegistrationRequest>(body).await;
+    let judged = read
+        .map_err(Refusal::from)
+        .and_then(|request| judge(conversation, &head, request));
+    judged.unwrap_or_else(|refusal| {
+        let reply = refusal.reply();
         conversation.note(What::RegistrationRefused {
             status: reply.status.as_u16(),
-            why,
+            why: refusal.to_string(),
         });
         reply
     })
@@ -35,27 +66,22 @@ fn judge(
     conversation: &Conversation,
     head: &Parts,
     request: RegistrationRequest,
-) -> Result<Reply, (Reply, String)> {
-    let serial = request.serial_number;
+) -> Result<Reply, Refusal> {
+    let RegistrationRequest {
+        serial_number: serial,
+        services,
+        last_down_reason,
+    } = request;
     conversation.identify(&serial);
     let mut registry = conversation.shared.registry.lock();
     let token = http::bearer(&head.headers).unwrap_or_default();
-    match registry.token_owner(token, Instant::now()) {
-        None => return Err((unauthorized(), "token unknown or expired".to_owned())),
-        Some(owner) if owner != serial => {
-            let answer = AuthenticationAnswer::Failure {
-                reason: "token-of-another-device",
-            };
-            return Err((
-                Reply::json(StatusCode::FORBIDDEN, &answer),
-                "token of another device".to_owned(),
-            ));
-        }
-        Some(_) => {}
+    let owner = registry
+        .token_owner(token, Instant::now())
+        .ok_or(Refusal::Token)?;
+    if owner != serial {
+        return Err(Refusal::TokenOfAnother);
     }
-    let Some(authority) = http::authority(conversation, &head.headers) else {
-        return Err((Reply::empty(StatusCode::BAD_REQUEST), "no Host".to_owned()));
-    };
+    let authority = http::authority(conversation, &head.headers).ok_or(Refusal::Host)?;
     let session = registry.open_session(&serial);
     drop(registry);
     let url = format!(
@@ -69,11 +95,6 @@ fn judge(
             session: &session,
         },
     );
-    let RegistrationRequest {
-        services,
-        last_down_reason,
-        ..
-    } = request;
     conversation.note(What::Registered {
         session,
         services,

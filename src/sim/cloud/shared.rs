@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::config::{CloudConfig, ServiceOffer};
 use super::digest::DigestServer;
-use super::event::{History, What};
+use super::event::{Channel, History, What};
 use super::lock::Lock;
 use super::message::{CloudMessage, ListedService};
 use super::misbehave::{Misbehaviour, Misbehaviours, Step};
@@ -141,4 +141,25 @@ fn abbreviated(misbehaviour: &Misbehaviour) -> String {
         text.push('…');
     }
     text
+}
+
+/// The entry of an open WebSocket in the register; dropping it takes the entry out, however the connection ended.
+pub(super) struct Presence {
+    pub shared: Arc<Shared>,
+    pub serial: String,
+    pub channel: Channel,
+    /// The connection's number.
+    pub connection: u64,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut registry = self.shared.registry.lock();
+        match &self.channel {
+            Channel::Main => registry.leave_main(&self.serial, self.connection),
+            Channel::Service(service) => {
+                registry.leave_service(&self.serial, service, self.connection)
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -38,21 +38,24 @@ pub(super) enum Ending {
 /// The handle by which others end a connection.
 pub(super) struct Control {
     ending: watch::Sender<Ending>,
-    tcp: Arc<TcpStream>,
+    /// Weak, so that the socket is closed as soon as the layers above let go of it.
+    tcp: Weak<TcpStream>,
 }
 
 impl Control {
-    pub(super) fn new(tcp: Arc<TcpStream>) -> Self {
+    pub(super) fn new(tcp: &Arc<TcpStream>) -> Self {
         Self {
             ending: watch::Sender::new(Ending::No),
-            tcp,
+            tcp: Arc::downgrade(tcp),
         }
     }
 
     /// Ends it with a TCP reset.
     pub(super) fn reset(&self) {
         // A linger of zero makes close() discard and send RST; failing that it is an ordinary close.
-        let _ = self.tcp.set_zero_linger();
+        if let Some(tcp) = self.tcp.upgrade() {
+            let _ = tcp.set_zero_linger();
+        }
         self.ending.send_replace(Ending::Now);
     }
 

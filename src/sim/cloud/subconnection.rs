@@ -11,7 +11,7 @@ use super::main_connection::COMMANDS;
 use super::message::Notification;
 use super::misbehave::{Misbehaviour, Step};
 use super::registry::{Command, Entry, Handle};
-use super::shared::Conversation;
+use super::shared::{Conversation, Presence};
 use super::socket::{Heard, Over, Socket};
 
 /// The largest message of subconnection `telemetry`.
@@ -47,27 +47,25 @@ pub(super) async fn serve(
         BYTES_LIMIT
     };
     let mut socket = Socket::new(upgraded, Arc::clone(&conversation), channel, bytes).await;
-    match entry {
-        Entry::NoMain => drop(socket.close(1008, "no main connection").await),
-        Entry::Full => drop(socket.close(1013, "too many subconnections").await),
+    let Over = match entry {
+        Entry::NoMain => socket.close(1008, "no main connection").await,
+        Entry::Full => socket.close(1013, "too many subconnections").await,
         Entry::In(alive) => {
+            let _presence = Presence {
+                shared: Arc::clone(&conversation.shared),
+                serial: serial.clone(),
+                channel: Channel::Service(service.clone()),
+                connection: conversation.number,
+            };
             conversation.note(What::ServiceUp(service.clone()));
             let mut subconnection = Subconnection {
                 socket,
                 serial,
                 service,
             };
-            let Over = subconnection.run(inbox, alive).await;
-            let Subconnection {
-                serial, service, ..
-            } = subconnection;
-            conversation.shared.registry.lock().leave_service(
-                &serial,
-                &service,
-                conversation.number,
-            );
+            subconnection.run(inbox, alive).await
         }
-    }
+    };
 }
 
 struct Subconnection {

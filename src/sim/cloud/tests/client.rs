@@ -19,9 +19,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::super::{Cloud, What};
 use super::{PASSWORD, SERIAL, SOON};
@@ -104,15 +104,20 @@ impl Http {
     }
 
     pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
-        self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
-        let (head, body) = response.into_parts();
-        let body = body.collect().await?.to_bytes();
-        Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        })
+        let exchange = async {
+            self.sender.ready().await?;
+            let response = self.sender.send_request(request).await?;
+            let (head, body) = response.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok(Answer {
+                status: head.status,
+                headers: head.headers,
+                body,
+            })
+        };
+        tokio::time::timeout(SOON, exchange)
+            .await
+            .expect("an answer in time")
     }
 
     pub(super) async fn post(
@@ -264,13 +269,16 @@ impl Socket {
             .unwrap();
     }
 
-    /// The next frame, whatever it is.
-    pub(super) async fn next(&mut self) -> Message {
+    /// The next frame, error or end.
+    pub(super) async fn poll(&mut self) -> Option<Result<Message, tungstenite::Error>> {
         tokio::time::timeout(SOON, self.web.next())
             .await
-            .unwrap()
-            .unwrap()
-            .unwrap()
+            .expect("something in time")
+    }
+
+    /// The next frame, whatever it is.
+    pub(super) async fn next(&mut self) -> Message {
+        self.poll().await.unwrap().unwrap()
     }
 
     pub(super) async fn hear(&mut self) -> Value {
@@ -282,7 +290,7 @@ impl Socket {
     pub(super) async fn closed(&mut self) -> u16 {
         match self.next().await {
             Message::Close(Some(frame)) => {
-                while let Some(Ok(_)) = self.web.next().await {}
+                while let Some(Ok(_)) = self.poll().await {}
                 frame.code.into()
             }
             other => panic!("close expected, not {other:?}"),
