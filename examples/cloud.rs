@@ -40,6 +40,9 @@ struct Arguments {
     /// Writes the ports to this file, one a line, in the order of --listen.
     #[arg(long)]
     port_file: Option<PathBuf>,
+    /// Prints TCP connections, requests and pings too.
+    #[arg(long, short)]
+    verbose: bool,
 }
 
 /// Why the program ended early.
@@ -72,7 +75,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut config = CloudConfig::load(&arguments.config)?;
     config.listen = arguments.listen;
-    config.sink = Some(printer());
+    config.sink = Some(printer(arguments.verbose));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let mut cloud = Cloud::start(config).await?;
@@ -133,10 +136,13 @@ fn standard_input() -> mpsc::Receiver<String> {
     receiver
 }
 
-/// Prints each event, coloured on a terminal.
-fn printer() -> Sink {
+/// Prints each step, coloured on a terminal; the details between the steps when verbose.
+fn printer(verbose: bool) -> Sink {
     let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     Arc::new(move |event: &Event| {
+        if !verbose && is_detail(&event.what) {
+            return;
+        }
         let time = chrono::DateTime::<chrono::Local>::from(event.at).format("%H:%M:%S%.3f");
         let line = format!("{time} {event}");
         match colour(&event.what).filter(|_| coloured) {
@@ -144,6 +150,14 @@ fn printer() -> Sink {
             None => say(&line),
         }
     })
+}
+
+/// Whether it is no step of the protocol.
+fn is_detail(what: &What) -> bool {
+    matches!(
+        what,
+        What::Accepted { .. } | What::Request { .. } | What::Ping(_) | What::Ended
+    )
 }
 
 /// The SGR colour of an event: green for what came up, red for what was refused or lost, grey for detail.

@@ -1,6 +1,7 @@
 //! The configuration of a reference cloud, from code or from a TOML file.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::event::Sink;
 use super::tls::Pem;
 
 /// One device that the cloud knows.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Device {
     /// Its serial number; also its Digest user name.
@@ -23,6 +24,16 @@ pub struct Device {
     /// Codes that lift the binding, each once.
     #[serde(default)]
     pub unbinding_codes: BTreeSet<String>,
+}
+
+/// Without password and codes.
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("serial_number", &self.serial_number)
+            .field("bound_to", &self.bound_to)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Device {

@@ -31,8 +31,11 @@ const UPGRADE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a connection is held open in silence.
 const SILENCE: Duration = Duration::from_secs(3600);
 
-/// Serves one accepted connection until it ends or is ended.
-pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream) {
+/// Takes an accepted connection in; from here on it can be ended from outside.
+pub(super) fn admit(
+    shared: &Arc<Shared>,
+    tcp: TcpStream,
+) -> impl Future<Output = ()> + Send + use<> {
     let tcp = Arc::new(tcp);
     let number = shared.number();
     let control = Arc::new(Control::new(&tcp));
@@ -40,20 +43,22 @@ pub(super) async fn serve(shared: Arc<Shared>, tcp: TcpStream) {
         .connections
         .lock()
         .insert(number, Arc::clone(&control));
-    let conversation = Arc::new(Conversation::new(
-        Arc::clone(&shared),
-        number,
-        Arc::clone(&control),
-    ));
+    let conversation = Arc::new(Conversation::new(Arc::clone(shared), number, control));
     if let (Ok(peer), Ok(local)) = (tcp.peer_addr(), tcp.local_addr()) {
         conversation.note(What::Accepted { peer, local });
     }
+    serve(conversation, SharedTcp(tcp))
+}
+
+/// Serves it until it ends or is ended.
+async fn serve(conversation: Arc<Conversation>, tcp: SharedTcp) {
     tokio::select! {
         biased;
-        () = control.ended_now() => {}
-        () = carry(&conversation, SharedTcp(tcp)) => {}
+        () = conversation.control.ended_now() => {}
+        () = carry(&conversation, tcp) => {}
     }
-    shared.connections.lock().remove(&number);
+    let number = conversation.number;
+    conversation.shared.connections.lock().remove(&number);
     conversation.note(What::Ended);
 }
 

@@ -68,7 +68,7 @@ pub(super) fn answer(
 
 /// Why there is no 101.
 #[derive(Debug, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     #[error("no such path")]
     Path,
     #[error("no such session")]
@@ -147,7 +147,7 @@ fn parameter<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
 }
 
 /// The 101, if the request is the one of RFC 6455 section 4.2.1 and asks for the right subprotocol.
-fn switch(
+pub(super) fn switch(
     headers: &HeaderMap,
     role: &Role,
     misbehaviour: Option<&Misbehaviour>,

@@ -223,16 +223,22 @@ fn dress(
     misbehaviour: Option<Misbehaviour>,
 ) -> Response<Body> {
     let Reply {
-        status,
+        mut status,
         mut headers,
         body,
     } = reply;
+    let switching = status == StatusCode::SWITCHING_PROTOCOLS;
+    if switching && takes_the_place(misbehaviour.as_ref()) {
+        // A 101 has no body: such an answer is an ordinary one.
+        status = StatusCode::OK;
+        headers.clear();
+    }
     let body = match misbehaviour {
         Some(Misbehaviour::BadJson) => whole("{\"result\":\"succ".to_owned()),
         Some(Misbehaviour::Body(other)) => whole(other),
         Some(Misbehaviour::Huge(bytes)) => huge(bytes),
-        Some(Misbehaviour::Chunked) => chunked(body),
-        Some(Misbehaviour::ConnectionClose) => {
+        Some(Misbehaviour::Chunked) if !switching => chunked(body),
+        Some(Misbehaviour::ConnectionClose) if !switching => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             whole(body)
         }
@@ -252,6 +258,12 @@ fn dress(
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// Whether this is a body of its own, whatever the right answer is.
+fn takes_the_place(misbehaviour: Option<&Misbehaviour>) -> bool {
+    use Misbehaviour::{BadJson, Body, Huge};
+    matches!(misbehaviour, Some(BadJson | Body(_) | Huge(_)))
 }
 
 fn whole(body: String) -> Body {

@@ -102,7 +102,7 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, mut open: watch::Rec
             Ok((tcp, _)) => {
                 // Small answers must not wait for an acknowledgement.
                 let _ = tcp.set_nodelay(true);
-                connections.spawn(connection::serve(Arc::clone(&shared), tcp));
+                connections.spawn(connection::admit(&shared, tcp));
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }

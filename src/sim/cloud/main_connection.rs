@@ -74,8 +74,7 @@ impl MainConnection {
         let conversation = Arc::clone(self.socket.conversation());
         let wrong = conversation.misbehaviour(Step::Established);
         if wrong == Some(Misbehaviour::Silent) {
-            // Deaf and dumb until the device gives up; reading would answer its pings.
-            tokio::time::sleep(conversation.shared.config.idle_limit).await;
+            self.socket.ignore().await;
         }
         if let Err(over) = self.socket.answer(None, wrong).await {
             return over;
@@ -84,7 +83,7 @@ impl MainConnection {
             let step = tokio::select! {
                 heard = self.socket.hear() => match heard {
                     Ok(heard) => self.answer(heard).await,
-                    Err(over) => Err(over),
+                    Err(fault) => Err(self.socket.end(fault).await),
                 },
                 Some(command) = inbox.recv() => self.obey(command).await,
                 () = conversation.control.ended() => Err(self.socket.close(1001, "going away").await),

@@ -54,7 +54,7 @@ pub enum Misbehaviour {
     NotTls,
     /// A body or message that is not JSON.
     BadJson,
-    /// This body or message instead of the right one; at HTTP steps with the right status.
+    /// This body or message instead of the right one; at HTTP steps with the right status, or 200 instead of 101.
     Body(String),
     /// 429 or 503, with this `Retry-After`. HTTP steps.
     Busy {

@@ -38,6 +38,20 @@ pub(super) enum Heard {
     Binary(Bytes),
 }
 
+/// Why there is no next message.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The device closed it.
+    Closed(Option<CloseFrame>),
+    /// Nothing came for too long.
+    Silent,
+    /// The stream ended without a close frame.
+    Gone,
+    /// A violation or a failed read.
+    Failed(Error),
+}
+
+/// One open WebSocket.
 pub(super) struct Socket {
     web: WebSocketStream<TokioIo<Upgraded>>,
     conversation: Arc<Conversation>,
@@ -65,22 +79,45 @@ impl Socket {
         }
     }
 
-    /// The next message; pings are noted and answered, errors and closes are dealt with here.
-    pub(super) async fn hear(&mut self) -> Result<Heard, Over> {
+    /// The next message; pings are noted and answered. May be dropped and called again without loss.
+    pub(super) async fn hear(&mut self) -> Result<Heard, Fault> {
         let idle = self.conversation.shared.config.idle_limit;
         loop {
             let Ok(next) = tokio::time::timeout(idle, self.web.next()).await else {
-                return Err(self.close(1001, "silent for too long").await);
+                return Err(Fault::Silent);
             };
             match next {
                 Some(Ok(Message::Text(text))) => return Ok(Heard::Text(text)),
                 Some(Ok(Message::Binary(bytes))) => return Ok(Heard::Binary(bytes)),
                 Some(Ok(Message::Ping(_))) => self.note(What::Ping(self.channel.clone())),
                 Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(Message::Close(frame))) => return Err(self.closed_by_peer(frame).await),
-                Some(Err(error)) => return Err(self.failed(error).await),
-                None => return Err(self.lost("end of stream".to_owned())),
+                Some(Ok(Message::Close(frame))) => return Err(Fault::Closed(frame)),
+                Some(Err(error)) => return Err(Fault::Failed(error)),
+                None => return Err(Fault::Gone),
             }
+        }
+    }
+
+    /// Ends it as the fault demands.
+    pub(super) async fn end(&mut self, fault: Fault) -> Over {
+        match fault {
+            Fault::Closed(frame) => self.closed_by_peer(frame).await,
+            Fault::Silent => self.close(1001, "silent for too long").await,
+            Fault::Gone => self.lost("end of stream".to_owned()),
+            Fault::Failed(Error::Capacity(_)) => self.close(1009, "message too large").await,
+            Fault::Failed(Error::Utf8(_)) => self.close(1007, "not UTF-8").await,
+            Fault::Failed(Error::Protocol(error)) if is_violation(&error) => {
+                self.close(1002, "protocol error").await
+            }
+            Fault::Failed(error) => self.lost(error.to_string()),
+        }
+    }
+
+    /// Deaf and dumb until the device gives up or the cloud ends: reading would answer its pings.
+    pub(super) async fn ignore(&mut self) {
+        tokio::select! {
+            () = tokio::time::sleep(self.conversation.shared.config.idle_limit) => {}
+            () = self.conversation.control.ended() => {}
         }
     }
 
@@ -239,17 +276,6 @@ impl Socket {
         };
         let _ = tokio::time::timeout(CLOSE_DEADLINE, farewell).await;
         Over
-    }
-
-    async fn failed(&mut self, error: Error) -> Over {
-        match error {
-            Error::Capacity(_) => self.close(1009, "message too large").await,
-            Error::Utf8(_) => self.close(1007, "not UTF-8").await,
-            Error::Protocol(error) if is_violation(&error) => {
-                self.close(1002, "protocol error").await
-            }
-            error => self.lost(error.to_string()),
-        }
     }
 
     fn lost(&self, error: String) -> Over {

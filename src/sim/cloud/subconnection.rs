@@ -83,8 +83,7 @@ impl Subconnection {
         let conversation = Arc::clone(self.socket.conversation());
         let wrong = conversation.misbehaviour(Step::Service);
         if wrong == Some(Misbehaviour::Silent) {
-            // Deaf and dumb until the device gives up; reading would answer its pings.
-            tokio::time::sleep(conversation.shared.config.idle_limit).await;
+            self.socket.ignore().await;
         }
         if let Err(over) = self.socket.answer(None, wrong).await {
             return over;
@@ -99,7 +98,7 @@ impl Subconnection {
             let step = tokio::select! {
                 heard = self.socket.hear() => match heard {
                     Ok(heard) => self.take(heard).await,
-                    Err(over) => Err(over),
+                    Err(fault) => Err(self.socket.end(fault).await),
                 },
                 Some(command) = inbox.recv() => self.socket.obey(command).await,
                 () = &mut orphaned => Err(self.socket.close(1008, "no main connection").await),

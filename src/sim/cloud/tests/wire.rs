@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::super::digest::{Covered, DigestServer, Verdict, authentication_info};
+use super::super::handshake::{Role, switch};
+use super::super::http::bearer;
 use super::super::message::{
     AuthenticationAnswer, AuthenticationRequest, CloudMessage, DeviceMessage, ListedService,
     Notification, RegistrationAnswer, RegistrationRequest, UnbindResult,
@@ -205,5 +208,40 @@ async fn a_challenge_differs_from_the_golden_one_in_nonce_and_opaque_alone() {
         let challenge = server.challenge("SHA-256", stale, Instant::now());
         assert_eq!(fixed(&challenge), fixed(&golden(name)), "{name}");
         assert_eq!(members(&challenge).len(), members(&golden(name)).len());
+    }
+}
+
+/// The first line of a golden head, and its fields.
+fn head(name: &str) -> (String, HeaderMap) {
+    let text = golden(name);
+    let mut lines = text.lines();
+    let first = lines.next().unwrap().to_owned();
+    let field = |line: &str| {
+        let (name, value) = line.split_once(": ").unwrap();
+        let name: HeaderName = name.parse().unwrap();
+        (name, HeaderValue::from_str(value).unwrap())
+    };
+    (first, lines.map(field).collect())
+}
+
+#[test]
+fn the_golden_upgrades_are_answered_with_the_golden_101() {
+    let main = Role::Main {
+        serial: SERIAL.to_owned(),
+        session: "5e55".to_owned(),
+        token: "dG9rZW4".to_owned(),
+        authority: "cloud.example:443".to_owned(),
+    };
+    let service = Role::Service {
+        serial: SERIAL.to_owned(),
+        service: "telemetry".to_owned(),
+    };
+    for (role, prefix) in [(main, ""), (service, "service-")] {
+        let (_, request) = head(&format!("{prefix}upgrade-request.http"));
+        assert_eq!(bearer(&request), Some("dG9rZW4"));
+        let reply = switch(&request, &role, None).unwrap();
+        let (first, fields) = head(&format!("{prefix}upgrade-response.http"));
+        assert_eq!(first, format!("HTTP/1.1 {}", reply.status));
+        assert_eq!(reply.headers, fields);
     }
 }
