@@ -263,3 +263,223 @@ fn all_servers_failed(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::settings::Secret;
+    use crate::model::status::{
+        ConnectionState, DeviceState, DiscoveredStatus, FailureReason, Keepalives, LastDown,
+        LastDownReason, Origin, ProcessState, SubconnectionState, Unbinding,
+    };
+
+    fn schema() -> Schema {
+        Schema::load(&[]).unwrap()
+    }
+
+    fn clocks() -> Clocks {
+        Clocks {
+            instant: Instant::now(),
+            date: SystemTime::UNIX_EPOCH + Duration::from_secs(1_548_598_720),
+        }
+    }
+
+    fn server() -> ServerStatus {
+        ServerStatus {
+            address: Some([10, 1, 1, 1].into()),
+            domain: "cloud.com".into(),
+            port: 443,
+        }
+    }
+
+    /// A status with every leaf of the container.
+    fn full(now: Instant) -> CloudStatus {
+        CloudStatus {
+            connection: ConnectionState::Established,
+            device: DeviceState::RequestSuccess,
+            process: ProcessState::MessageReceived,
+            failure: Some(FailureReason::Timeout),
+            server: Some(server()),
+            domain_origin: Some(Origin::Dhcp),
+            password_origin: Some(Origin::Configured),
+            connected_at: now.checked_sub(Duration::from_secs(121)),
+            clock_unset: true,
+            last_down: Some(LastDown {
+                reason: LastDownReason::KeepaliveExpired,
+                at: Moment::Run(now),
+            }),
+            attempts: 3,
+            next_attempt_at: Some(now),
+            keepalives: Keepalives {
+                sent: 3,
+                answered: 1,
+                missed: 1,
+                round_trip_time: Some(Duration::from_micros(250)),
+            },
+            unbinding: Unbinding {
+                state: UnbindingState::Refused,
+                reason: Some("code-invalid".into()),
+                at: Some(Moment::Run(now)),
+                id: 4,
+                code: Some(Secret::new("4711")),
+                configured: None,
+            },
+            discovered: vec![DiscoveredStatus {
+                interface: "eth0".into(),
+                domain: Some("cloud.com".into()),
+                password_present: true,
+                at: Moment::Run(now),
+            }],
+            subconnections: vec![SubconnectionStatus {
+                service: "telemetry".into(),
+                state: SubconnectionState::Established,
+                url: "wss://cloud.com/t".into(),
+                connected_at: Some(now),
+                attempts: 1,
+                failure: Some(FailureReason::Busy),
+            }],
+            ignored_messages: 1,
+        }
+    }
+
+    #[test]
+    fn every_leaf_of_the_container_is_written() {
+        let clocks = clocks();
+        let mut tree = Tree::new(schema());
+        let traffic = Traffic {
+            octets_in: 1,
+            octets_out: 2,
+            dropped: 3,
+        };
+        write(&mut tree, &full(clocks.instant), clocks, &|_| Some(traffic)).unwrap();
+        let value = |leaf: &str| tree.value(&format!("{CLOUD_STATE}/{leaf}"));
+        for (leaf, expected) in [
+            ("connection-state", "established"),
+            ("device-state", "request-success"),
+            ("process-state", "message-received"),
+            ("failure-reason", "timeout"),
+            ("server-domain", "cloud.com"),
+            ("server-address", "10.1.1.1"),
+            ("server-port", "443"),
+            ("domain-origin", "dhcp"),
+            ("password-origin", "configured"),
+            ("duration", "121"),
+            ("clock-unset", "true"),
+            ("last-down/reason", "keepalive-expired"),
+            ("attempts", "3"),
+            ("keepalives/sent", "3"),
+            ("keepalives/answered", "1"),
+            ("keepalives/missed", "1"),
+            ("keepalives/round-trip-time", "250"),
+            ("unbinding/status", "refused"),
+            ("unbinding/reason", "code-invalid"),
+            ("discovered[interface='eth0']/domain", "cloud.com"),
+            ("discovered[interface='eth0']/password-present", "true"),
+            ("subconnection[service='telemetry']/state", "established"),
+            (
+                "subconnection[service='telemetry']/url",
+                "wss://cloud.com/t",
+            ),
+            ("subconnection[service='telemetry']/attempts", "1"),
+            ("subconnection[service='telemetry']/failure-reason", "busy"),
+            ("subconnection[service='telemetry']/octets-in", "1"),
+            ("subconnection[service='telemetry']/octets-out", "2"),
+            ("subconnection[service='telemetry']/dropped", "3"),
+        ] {
+            assert_eq!(value(leaf).as_deref(), Some(expected), "{leaf}");
+        }
+        for date in [
+            "connected-at",
+            "last-down/at",
+            "next-attempt-at",
+            "unbinding/at",
+            "discovered[interface='eth0']/at",
+            "subconnection[service='telemetry']/connected-at",
+        ] {
+            assert!(
+                value(date).is_some_and(|date| date.contains("2019-01-27")),
+                "{date}"
+            );
+        }
+        assert!(!tree.to_xml().contains("4711"));
+    }
+
+    #[test]
+    fn every_word_fits_the_model() {
+        let clocks = clocks();
+        let fits = |change: &dyn Fn(&mut CloudStatus)| {
+            let mut status = full(clocks.instant);
+            change(&mut status);
+            write(&mut Tree::new(schema()), &status, clocks, &|_| None).unwrap();
+        };
+        for &word in ConnectionState::ALL {
+            fits(&|status| status.connection = word);
+        }
+        for &word in DeviceState::ALL {
+            fits(&|status| status.device = word);
+        }
+        for &word in ProcessState::ALL {
+            fits(&|status| status.process = word);
+        }
+        for &word in FailureReason::ALL {
+            fits(&|status| status.failure = Some(word));
+        }
+        for &reason in LastDownReason::ALL {
+            let at = Moment::Run(clocks.instant);
+            fits(&|status| status.last_down = Some(LastDown { reason, at }));
+        }
+        for &word in UnbindingState::ALL {
+            fits(&|status| status.unbinding.state = word);
+        }
+        for &word in SubconnectionState::ALL {
+            fits(&|status| status.subconnections[0].state = word);
+        }
+    }
+
+    #[test]
+    fn every_notification_fits_the_model() {
+        let clocks = clocks();
+        let told = [
+            Notification::ConnectionStateChanged {
+                previous: ConnectionState::Established,
+                state: ConnectionState::Unconnected,
+                device: DeviceState::Waiting,
+                server: Some(server()),
+                failure: Some(FailureReason::Timeout),
+                down: Some(LastDownReason::Protocol),
+            },
+            Notification::SubconnectionStateChanged {
+                service: "telemetry".into(),
+                previous: Some(SubconnectionState::Connecting),
+                state: SubconnectionState::Closed,
+                url: "wss://cloud.com/t".into(),
+                failure: Some(FailureReason::Busy),
+            },
+            Notification::UnbindingAnswered {
+                id: 1,
+                state: UnbindingState::Refused,
+                reason: Some("code-invalid".into()),
+            },
+            Notification::AllServersFailed {
+                attempts: 2,
+                next_attempt_at: clocks.instant,
+                servers: vec![
+                    (server(), FailureReason::Timeout),
+                    (server(), FailureReason::DnsFailed),
+                ],
+            },
+        ];
+        for told in told {
+            let tree = notification(schema(), &told, clocks).unwrap();
+            assert!(
+                tree.to_json().starts_with("{\"cloud-management:"),
+                "{told:?}"
+            );
+            if let Notification::AllServersFailed { .. } = told {
+                assert_eq!(tree.to_xml().matches("<server>").count(), 2);
+            }
+        }
+    }
+}

@@ -4,4 +4,5 @@
 mod machine;
 mod netconf;
 mod steps;
+mod tunnel;
 mod wire;

@@ -1,0 +1,399 @@
+//! The tunnel with its driver against the reference cloud: commits and actions go in at the face that the datastore
+//! sees, and both ends are asked what became of them.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tether::datastore::subscriber::{Change, ConfigSubscriber, StateProvider};
+use tether::model::paths;
+use tether::model::schema::Schema;
+use tether::model::secret::SecretKey;
+use tether::model::status::{
+    CloudStatus, ConnectionState, DeviceState, FailureReason, LastDownReason, SubconnectionState,
+    UnbindingState,
+};
+use tether::model::tree::Tree;
+use tether::sim::cloud::{Channel, Cloud, CloudConfig, Device, Event, What};
+use tether::tunnel::CloudConnection;
+use tether::tunnel::driver::{self, Handle, Identity, Setup};
+use tether::tunnel::net::Surroundings;
+use tether::tunnel::record::{Record, TunnelStore};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const SERIAL: &str = "210235A1XXX000000001";
+const PASSWORD: &str = "cloud-Pa55";
+const WAIT: Duration = Duration::from_secs(10);
+
+/// Keeps the last record.
+#[derive(Default)]
+struct Memory(Mutex<Vec<u8>>);
+
+impl TunnelStore for Memory {
+    fn save(&self, record: &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        *self.0.lock().unwrap() = record.to_vec();
+        Ok(())
+    }
+}
+
+/// What the test configures; the rest stays as it is.
+#[derive(Clone)]
+struct Settings {
+    password: &'static str,
+    interval: u16,
+    code: Option<&'static str>,
+    port: u16,
+}
+
+/// A device with its cloud.
+struct Pair {
+    cloud: Cloud,
+    schema: Schema,
+    key: Arc<SecretKey>,
+    connection: CloudConnection,
+    handle: Handle,
+    store: Arc<Memory>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    running: Tree,
+    settings: Settings,
+}
+
+impl Pair {
+    async fn start(device: Device) -> Self {
+        Self::with_record(device, Arc::default()).await
+    }
+
+    async fn with_record(device: Device, store: Arc<Memory>) -> Self {
+        let cloud = Cloud::start(CloudConfig {
+            names: vec!["cloud.com".into()],
+            devices: vec![device],
+            ..CloudConfig::default()
+        });
+        let cloud = cloud.await.unwrap();
+        let schema = Schema::load(&[]).unwrap();
+        let key = Arc::new(SecretKey::new(&[7; 32]));
+        let record = Record::from_bytes(&store.0.lock().unwrap(), SERIAL);
+        let (stop, stopped) = watch::channel(false);
+        let setup = Setup {
+            seed: 1,
+            identity: Identity {
+                serial_number: SERIAL.into(),
+                model: "unknown".into(),
+                software: "tether/0.1.0".into(),
+            },
+            surroundings: Surroundings::default(),
+            record,
+            store: store.clone(),
+            announce: CloudConnection::announce(schema, |_, _| {}),
+            print_state: CloudConnection::print_state(schema),
+        };
+        let (handle, task) = driver::start(setup, stopped);
+        let connection = CloudConnection::new(handle.clone(), schema, key.clone());
+        let settings = Settings {
+            password: PASSWORD,
+            interval: 180,
+            code: None,
+            port: cloud.addr().port(),
+        };
+        Self {
+            cloud,
+            schema,
+            key,
+            connection,
+            handle,
+            store,
+            stop,
+            task,
+            running: Tree::new(schema),
+            settings,
+        }
+    }
+
+    /// Commits the settings.
+    fn commit(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        let settings = &self.settings;
+        let password = self.key.seal(settings.password, [1; 12]).unwrap();
+        let code = settings.code.map_or(String::new(), |code| {
+            format!("<unbinding-code>{code}</unbinding-code>")
+        });
+        let xml = format!(
+            r#"<cloud-management xmlns="urn:tether:yang:cloud-management">
+                 <server><domain>cloud.com</domain><port>{}</port><password>{password}</password></server>
+                 <keepalive-interval>{}</keepalive-interval>{code}
+                 <trust><trust-anchor><name>test</name><certificate>{}</certificate></trust-anchor></trust>
+               </cloud-management>
+               <system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><dns-resolver>
+                 <host xmlns="urn:tether:yang:device-hosts"><name>cloud.com</name><address>127.0.0.1</address></host>
+               </dns-resolver></system>"#,
+            settings.port,
+            settings.interval,
+            self.cloud.ca_pem(),
+        );
+        let new = Tree::parse_config(self.schema, &xml).unwrap();
+        let diff = self.running.diff(&new);
+        let change = Change {
+            old: &self.running,
+            new: &new,
+            diff: &diff,
+            at_start: false,
+        };
+        self.connection.prepare(&change).unwrap().apply();
+        self.running = new;
+    }
+
+    fn act(&self, path: &str, input: &[(&str, &str)]) {
+        let mut tree = Tree::new(self.schema);
+        tree.set(path, None).unwrap();
+        for (leaf, value) in input {
+            tree.set(&format!("{path}/{leaf}"), Some(value)).unwrap();
+        }
+        let mut actions = self.connection.actions();
+        let action = actions.iter_mut().find(|(other, _)| *other == path);
+        action.unwrap().1.act(&tree).unwrap();
+    }
+
+    async fn until(&self, wanted: impl Fn(&CloudStatus) -> bool) -> Arc<CloudStatus> {
+        let waiting = self.handle.wait_for(|status| wanted(status));
+        match tokio::time::timeout(WAIT, waiting).await {
+            Ok(status) => status.unwrap(),
+            Err(_) => panic!("never came: {:#?}", self.handle.status()),
+        }
+    }
+
+    async fn up(&self) -> Arc<CloudStatus> {
+        self.until(|status| {
+            status.device == DeviceState::RequestSuccess
+                && status
+                    .subconnections
+                    .iter()
+                    .any(|one| one.state == SubconnectionState::Established)
+        })
+        .await
+    }
+
+    async fn cloud_sees(&self, mark: u64, matches: impl Fn(&What) -> bool) -> Event {
+        let seen = self
+            .cloud
+            .wait_after(mark, |event| matches(&event.what), WAIT);
+        seen.await.unwrap()
+    }
+
+    fn state(&self, leaf: &str) -> Option<String> {
+        let mut tree = Tree::new(self.schema);
+        self.connection.state(&mut tree);
+        tree.value(&format!("{}/{leaf}", paths::CLOUD_STATE))
+    }
+
+    fn record(&self) -> Record {
+        Record::from_bytes(&self.store.0.lock().unwrap(), SERIAL)
+    }
+
+    async fn end(self) -> Arc<Memory> {
+        self.stop.send(true).unwrap();
+        tokio::time::timeout(Duration::from_secs(5), self.task)
+            .await
+            .unwrap()
+            .unwrap();
+        self.store
+    }
+}
+
+fn device() -> Device {
+    Device::new(SERIAL).password(PASSWORD)
+}
+
+#[tokio::test]
+async fn a_commit_brings_the_tunnel_up_and_the_state_tells_of_it() {
+    let mut pair = Pair::start(device()).await;
+    assert_eq!(pair.state("device-state").as_deref(), Some("idle"));
+    pair.commit(|_| {});
+    pair.up().await;
+    for (leaf, expected) in [
+        ("connection-state", "established"),
+        ("device-state", "request-success"),
+        ("process-state", "message-received"),
+        ("server-domain", "cloud.com"),
+        ("server-address", "127.0.0.1"),
+        ("password-origin", "configured"),
+        ("subconnection[service='telemetry']/state", "established"),
+    ] {
+        assert_eq!(pair.state(leaf).as_deref(), Some(expected), "{leaf}");
+    }
+    assert_eq!(pair.state("failure-reason"), None);
+    // Both ends count the same: one connection for steps 1 to 6, one for the subconnection.
+    assert_eq!(pair.cloud.counters().mains, 1);
+    pair.cloud_sees(0, |what| {
+        matches!(what, What::Telemetry { notification } if notification == "ietf-yang-push:push-update")
+    })
+    .await;
+    pair.cloud_sees(0, |what| {
+        matches!(what, What::Telemetry { notification }
+            if notification == "cloud-management:connection-state-changed")
+    })
+    .await;
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_changed_interval_keeps_the_tunnel_and_a_changed_password_does_not() {
+    let mut pair = Pair::start(device()).await;
+    pair.commit(|_| {});
+    let before = pair.up().await;
+    pair.commit(|settings| settings.interval = 10);
+    pair.commit(|settings| settings.interval = 20);
+    let mark = pair.cloud.mark();
+    pair.cloud.set_password(SERIAL, Some("another"));
+    assert_eq!(pair.handle.status().connected_at, before.connected_at);
+    pair.commit(|settings| settings.password = "another");
+    let registered = pair
+        .cloud_sees(mark, |what| matches!(what, What::Registered { .. }))
+        .await;
+    let What::Registered {
+        last_down_reason, ..
+    } = registered.what
+    else {
+        panic!("not registered")
+    };
+    assert_eq!(last_down_reason.as_deref(), Some("configuration-changed"));
+    pair.until(|status| status.connected_at > before.connected_at)
+        .await;
+    assert_eq!(pair.cloud.counters().mains, 2);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_waits_and_the_right_one_wakes() {
+    let mut pair = Pair::start(device()).await;
+    pair.commit(|settings| settings.password = "wrong");
+    let refused = pair
+        .until(|status| status.device == DeviceState::Waiting)
+        .await;
+    assert_eq!(refused.failure, Some(FailureReason::PasswordRefused));
+    assert!(pair.state("next-attempt-at").is_some());
+    pair.commit(|settings| settings.password = PASSWORD);
+    pair.up().await;
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn reset_tunnel_makes_a_new_tunnel() {
+    let mut pair = Pair::start(device()).await;
+    pair.commit(|_| {});
+    let before = pair.up().await;
+    pair.act(paths::RESET_TUNNEL, &[]);
+    let after = pair
+        .until(|status| status.connected_at > before.connected_at)
+        .await;
+    let down = after.last_down.map(|down| down.reason);
+    assert_eq!(down, Some(LastDownReason::ResetByOperator));
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_code_given_while_the_tunnel_is_down_is_kept_and_sent_after_a_restart() {
+    let device = || device().bound_to("someone").unbinding_code("4711");
+    let pair = Pair::start(device()).await;
+    pair.act(paths::UNBIND, &[("code", "4711")]);
+    pair.until(|status| status.unbinding.state == UnbindingState::Pending)
+        .await;
+    let store = pair.end().await;
+    let mut pair = Pair::with_record(device(), store).await;
+    assert_eq!(pair.record().unbinding.state, UnbindingState::Pending);
+    pair.commit(|_| {});
+    let up = pair.up().await;
+    assert_eq!(up.unbinding.state, UnbindingState::Accepted);
+    assert_eq!(up.unbinding.id, 1);
+    assert_eq!(pair.cloud.bound_to(SERIAL), None);
+    let store = pair.end().await;
+    let record = Record::from_bytes(&store.0.lock().unwrap(), SERIAL);
+    assert_eq!(record.unbinding.state, UnbindingState::Accepted);
+}
+
+#[tokio::test]
+async fn a_code_in_a_commit_is_sent_on_the_live_tunnel() {
+    let mut pair = Pair::start(device().unbinding_code("4711")).await;
+    pair.commit(|_| {});
+    pair.up().await;
+    let mark = pair.cloud.mark();
+    pair.commit(|settings| settings.code = Some("4712"));
+    let answered = pair
+        .until(|status| status.unbinding.state == UnbindingState::Refused)
+        .await;
+    assert_eq!(answered.unbinding.reason.as_deref(), Some("code-invalid"));
+    pair.commit(|settings| settings.code = Some("4711"));
+    pair.until(|status| status.unbinding.state == UnbindingState::Accepted)
+        .await;
+    pair.cloud_sees(mark, |what| {
+        matches!(what, What::Telemetry { notification } if notification == "cloud-management:unbinding-answered")
+    })
+    .await;
+    assert_eq!(pair.cloud.counters().mains, 1);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_agent_is_told_to_the_cloud_and_remembered() {
+    let mut pair = Pair::start(device()).await;
+    pair.commit(|_| {});
+    pair.up().await;
+    let mark = pair.cloud.mark();
+    pair.stop.send(true).unwrap();
+    for channel in [Channel::Main, Channel::Service("telemetry".into())] {
+        pair.cloud_sees(mark, |what| {
+            matches!(what, What::PeerClosed { channel: closed, code: 1001, .. } if *closed == channel)
+        })
+        .await;
+    }
+    tokio::time::timeout(WAIT, &mut pair.task)
+        .await
+        .unwrap()
+        .unwrap();
+    let down = pair.record().last_down.map(|down| down.reason);
+    assert_eq!(down, Some(LastDownReason::Shutdown));
+    assert_eq!(
+        pair.handle.status().connection,
+        ConnectionState::Unconnected
+    );
+}
+
+#[tokio::test]
+async fn a_lost_subconnection_comes_back_alone() {
+    let mut pair = Pair::start(device()).await;
+    pair.commit(|_| {});
+    let before = pair.up().await;
+    let mark = pair.cloud.mark();
+    pair.cloud.close_service(SERIAL, "telemetry", 1013).unwrap();
+    pair.cloud_sees(mark, |what| matches!(what, What::ServiceUp(_)))
+        .await;
+    let after = pair.up().await;
+    assert_eq!(after.connected_at, before.connected_at);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_breaks_the_protocol_is_closed_with_1002_and_met_again() {
+    let mut pair = Pair::start(device()).await;
+    pair.commit(|_| {});
+    let before = pair.up().await;
+    let mark = pair.cloud.mark();
+    pair.cloud.send_to(SERIAL, "not JSON").unwrap();
+    pair.cloud_sees(mark, |what| {
+        matches!(
+            what,
+            What::PeerClosed {
+                channel: Channel::Main,
+                code: 1002,
+                ..
+            }
+        )
+    })
+    .await;
+    let after = pair
+        .until(|status| status.connected_at > before.connected_at)
+        .await;
+    let down = after.last_down.map(|down| down.reason);
+    assert_eq!(down, Some(LastDownReason::Protocol));
+    pair.end().await;
+}
