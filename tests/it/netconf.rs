@@ -255,7 +255,7 @@ async fn a_killed_session_leaves_no_lock_and_no_candidate() {
 }
 
 #[tokio::test]
-async fn operations_that_are_not_there_are_not_supported() {
+async fn what_is_not_announced_is_refused() {
     let device = Device::start();
     let mut session = device.login("admin").await;
     for (operation, tag) in [
@@ -265,7 +265,8 @@ async fn operations_that_are_not_there_are_not_supported() {
             "operation-not-supported",
         ),
         ("<cancel-commit/>", "operation-not-supported"),
-        ("<commit><confirmed/></commit>", "operation-not-supported"),
+        // A parameter of a capability that is not announced.
+        ("<commit><confirmed/></commit>", "unknown-element"),
     ] {
         assert_eq!(
             refusal(session.rpc(operation).await).tag,
