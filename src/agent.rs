@@ -1,11 +1,13 @@
 //! Layer 4: builds every part of the agent and wires the channels; the only file that knows them all.
 
+mod command;
 mod device;
 mod first_start;
 pub mod options;
 mod sealer;
 mod watched;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::datastore::driver::Handle;
 use crate::datastore::store::{Loaded, Store, StoreError};
+use crate::datastore::subscriber::{ActionHandler, StateProvider};
 use crate::datastore::{Datastore, Parts};
 use crate::model::error::{Errors, RpcError};
 use crate::model::paths;
@@ -34,6 +37,12 @@ use crate::transport::Serve;
 use crate::transport::local::{LocalError, LocalServer};
 use crate::transport::ssh::{HostKey, HostKeyError, SshParts, SshServer};
 
+use crate::tunnel::driver::Identity;
+use crate::tunnel::net::Surroundings;
+use crate::tunnel::record::{Record, TunnelStore};
+use crate::tunnel::{self, CloudConnection};
+
+use command::SystemCommand;
 use options::{Options, OptionsError};
 use sealer::DeviceSealer;
 use watched::Watched;
@@ -118,14 +127,19 @@ impl Agent {
             given: admin_password,
         };
         let (running, made_password) = running(schema, &store, &loaded, &key, first)?;
-        let (device, _serial_changed) = device::find(options.serial_number.as_deref(), &store)?;
+        let device = device::find(options.serial_number.as_deref(), &store)?;
+
+        let (shutdown, stopping) = watch::channel(false);
+        let setup = tunnel_setup(schema, &device, &loaded, &store);
+        let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
+        let cloud = CloudConnection::new(tunnel, schema, Arc::clone(&key));
 
         let (users, known_users) = Watched::new(paths::AUTHENTICATION, watched::users);
         let (limits, known_limits) = Watched::new(paths::LIMITS, watched::limits);
         let parts = Parts {
-            subscribers: vec![Box::new(users), Box::new(limits)],
-            providers: providers(&device),
-            actions: Default::default(),
+            subscribers: vec![Box::new(users), Box::new(limits), Box::new(cloud.clone())],
+            actions: actions(&cloud, &options),
+            providers: providers(&device, cloud),
         };
         let sealer = Box::new(DeviceSealer(key));
         let datastore =
@@ -133,7 +147,6 @@ impl Agent {
         let (handle, owner) = Handle::start(datastore, store);
         let server = Server::new(handle, schema, known_limits.clone());
 
-        let (shutdown, stopping) = watch::channel(false);
         let serve = serve(&server, &known_limits);
         let (listeners, addresses) = listen(&options.ssh).await?;
         let ssh = SshServer::new(SshParts {
@@ -153,6 +166,7 @@ impl Agent {
         parts.spawn(async move { ssh.run(listeners).await });
         parts.spawn(local.run(serve, stopping));
         parts.spawn(async move { drop(owner.await) });
+        parts.spawn(async move { drop(driver.await) });
         Ok(Self {
             addresses,
             socket,
@@ -263,11 +277,56 @@ fn made_up_password() -> String {
         .collect()
 }
 
-fn providers(device: &Device) -> Vec<Box<dyn crate::datastore::subscriber::StateProvider>> {
+fn providers(device: &Device, cloud: CloudConnection) -> Vec<Box<dyn StateProvider>> {
     vec![
+        Box::new(cloud),
         Box::new(SystemState(device.clone(), Utc::now)),
         Box::new(HardwareState(device.clone())),
     ]
+}
+
+/// Who does which action or rpc.
+fn actions(cloud: &CloudConnection, options: &Options) -> BTreeMap<String, Box<dyn ActionHandler>> {
+    let mut actions: BTreeMap<String, Box<dyn ActionHandler>> = BTreeMap::new();
+    for (path, handler) in cloud.actions() {
+        actions.insert(path.to_owned(), handler);
+    }
+    let commands = [
+        (paths::SYSTEM_RESTART, &options.restart_command),
+        (paths::SYSTEM_SHUTDOWN, &options.shutdown_command),
+    ];
+    for (path, command) in commands {
+        if let Some(command) = SystemCommand::new(command) {
+            actions.insert(path.to_owned(), Box::new(command));
+        }
+    }
+    actions
+}
+
+/// What the tunnel starts from: who the device is, and what was stored when it last ran.
+fn tunnel_setup(
+    schema: Schema,
+    device: &Device,
+    loaded: &Loaded,
+    store: &Arc<Store>,
+) -> tunnel::driver::Setup {
+    let stored = loaded
+        .meta
+        .get(tunnel::RECORD_KEY)
+        .map_or(&[][..], Vec::as_slice);
+    tunnel::driver::Setup {
+        seed: rand::random(),
+        identity: Identity {
+            serial_number: device.serial_number.clone(),
+            model: device.model.clone().unwrap_or_else(|| "unknown".to_owned()),
+            software: concat!("tether/", env!("CARGO_PKG_VERSION")).to_owned(),
+        },
+        surroundings: Surroundings::default(),
+        record: Record::from_bytes(stored, &device.serial_number),
+        store: Arc::clone(store) as Arc<dyn TunnelStore>,
+        announce: CloudConnection::announce(schema, |_, _| {}),
+        print_state: CloudConnection::print_state(schema),
+    }
 }
 
 /// Serves NETCONF on whatever stream a door hands over.

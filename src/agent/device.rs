@@ -29,12 +29,11 @@ const NO_SERIALS: [&str; 6] = [
     "default string",
 ];
 
-/// What the device is; keeps a serial number that had to be made. The flag says that the number is another than at
-/// the last start.
+/// What the device is; keeps a serial number that had to be made.
 ///
 /// # Errors
 /// What the store says.
-pub(super) fn find(given: Option<&str>, store: &Store) -> Result<(Device, bool), StoreError> {
+pub(super) fn find(given: Option<&str>, store: &Store) -> Result<Device, StoreError> {
     let before = store
         .get_meta(SERIAL_NUMBER)
         .and_then(|bytes| String::from_utf8(bytes).ok());
@@ -44,23 +43,19 @@ pub(super) fn find(given: Option<&str>, store: &Store) -> Result<(Device, bool),
             .or_else(|| before.clone())
             .unwrap_or_else(made_up),
     };
-    let changed = before
-        .as_ref()
-        .is_some_and(|before| *before != serial_number);
     if before.as_ref() != Some(&serial_number) {
         store.put_meta(&[(
             SERIAL_NUMBER.to_owned(),
             Some(serial_number.clone().into_bytes()),
         )])?;
     }
-    let device = Device {
+    Ok(Device {
         serial_number,
         model: first_line(&MODEL_FILES),
         manufacturer: first_line(&MAKER_FILES),
         platform: platform(),
         boot_time: boot_time(),
-    };
-    Ok((device, changed))
+    })
 }
 
 /// Twenty characters that nobody else has made.
