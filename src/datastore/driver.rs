@@ -201,6 +201,13 @@ impl Owner {
             return None;
         }
         let id = staged.id;
+        let by = &staged.by;
+        tracing::info!(
+            commit = id,
+            user = by.user,
+            session = by.session,
+            "committed"
+        );
         self.datastore.complete(*staged);
         drop(answer.send(Ok(())));
         self.snapshot_if_due(id)
