@@ -3,7 +3,8 @@
 //! The walk goes down from the top and visits only nodes that a criterion is about; entries of a list whose keys are
 //! all given are found by hash. So the cost follows the reply, not the datastore.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use super::{Content, Criterion, Filter, Kind, selects_all};
 use crate::model::error::RpcError;
@@ -11,7 +12,7 @@ use crate::model::schema::Schema;
 use crate::model::tree::{Cursor, Node, NodeKind, SchemaNode, Siblings, Tree};
 
 /// Whether a reader may see a node; what it may not see is not there for it, neither to be read nor to be compared
-/// with.
+/// with. An entry of a list is seen with all its keys or not at all.
 pub type View<'v> = &'v mut dyn FnMut(Node<'_>) -> bool;
 
 impl Filter {
@@ -36,10 +37,11 @@ impl Filter {
         let mut walk = Walk {
             schema: tree.schema(),
             view,
+            children: HashMap::new(),
         };
         let top = Level {
             siblings: tree.siblings(),
-            schemas: walk.roots(&self.criteria),
+            schemas: walk.roots(&self.criteria).into(),
         };
         walk.set(&top, &[&self.criteria], &mut Cursor::top(&mut selected))?;
         Ok(selected)
@@ -49,24 +51,26 @@ impl Filter {
 struct Walk<'v> {
     schema: Schema,
     view: Option<View<'v>>,
+    /// The children of each schema node that was met: the entries of a list share them.
+    children: HashMap<SchemaNode, Rc<[SchemaNode]>>,
 }
 
 /// Siblings, and the schema nodes they can be of that any criterion is about.
 struct Level<'a> {
     siblings: Siblings<'a>,
-    schemas: Vec<SchemaNode>,
-}
-
-impl<'a> Level<'a> {
-    fn below(node: Node<'a>) -> Self {
-        Self {
-            siblings: node.siblings_below(),
-            schemas: node.schema().children().collect(),
-        }
-    }
+    schemas: Rc<[SchemaNode]>,
 }
 
 impl Walk<'_> {
+    fn below<'a>(&mut self, node: Node<'a>) -> Level<'a> {
+        let schema = node.schema();
+        let known = self.children.entry(schema);
+        Level {
+            siblings: node.siblings_below(),
+            schemas: Rc::clone(known.or_insert_with(|| schema.children().collect())),
+        }
+    }
+
     /// The top-level schema nodes that the criteria are about, in the order of the modules.
     fn roots(&self, criteria: &[Criterion]) -> Vec<SchemaNode> {
         let names: BTreeSet<&str> = criteria.iter().map(|one| one.name.as_str()).collect();
@@ -95,7 +99,7 @@ impl Walk<'_> {
             .iter()
             .any(|set| selects_all(set.iter()) && !set.is_empty());
         let mut copied = false;
-        for schema in &level.schemas {
+        for schema in level.schemas.iter() {
             let about: Vec<_> = active
                 .iter()
                 .flat_map(|set| set.iter())
@@ -219,7 +223,8 @@ impl Walk<'_> {
             _ => {}
         }
         let mut copy = into.copy(node, false)?;
-        let copied = self.set(&Level::below(node), contained, &mut copy)?;
+        let level = self.below(node);
+        let copied = self.set(&level, contained, &mut copy)?;
         if !copied {
             copy.remove();
         }
@@ -246,11 +251,6 @@ impl Walk<'_> {
     }
 
     fn shows(&mut self, node: Node<'_>) -> bool {
-        let Some(view) = &mut self.view else {
-            return true;
-        };
-        // An entry without all its keys cannot be told from others, so it is not shown at all.
-        let mut keys = node.children().take_while(Node::is_key);
-        view(node) && (node.kind() != NodeKind::List || keys.all(view))
+        self.view.as_mut().is_none_or(|view| view(node))
     }
 }

@@ -158,4 +158,6 @@ fn criterion(element: &Element, left: &mut usize) -> Result<Criterion, RpcError>
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -305,9 +305,9 @@ fn what_a_reader_may_not_see_can_neither_be_read_nor_guessed() {
     assert!(!all.contains("ops@") && !all.contains("8443") && !all.contains("5353"));
     let guess = format!("<system {SYS}><contact>ops@example.net</contact><hostname/></system>");
     assert_eq!(seen(&guess, &mut view), "");
-    let mut no_keys = |node: crate::model::tree::Node<'_>| {
-        !(node.is_key() && node.value().as_deref() == Some("bob"))
-    };
+    let is_bob = |key: crate::model::tree::Node<'_>| key.value().as_deref() == Some("bob");
+    let mut no_keys =
+        |node: crate::model::tree::Node<'_>| !is_bob(node) && !node.children().any(is_bob);
     let users = seen(
         &format!("<system {SYS}><authentication/></system>"),
         &mut no_keys,

@@ -79,6 +79,10 @@ impl Rule {
             .is_none_or(|bits| bits.split_whitespace().any(|bit| bit == access.as_str()))
     }
 
+    pub(super) fn permits_everything(&self) -> bool {
+        self.permits && self.module.is_none() && matches!(self.about, About::Anything)
+    }
+
     pub(super) fn is_of_module(&self, module: &str) -> bool {
         self.module.as_ref().is_none_or(|own| own == module)
     }

@@ -94,6 +94,25 @@ fn a_permit_for_everything_opens_the_denied_nodes_too() {
 }
 
 #[test]
+fn only_a_leading_permit_for_all_shows_everything() {
+    let all = rule("all", "", "permit");
+    let rpcs = rule("rpcs", "<rpc-name>*</rpc-name>", "deny");
+    let writes = rule(
+        "writes",
+        "<access-operations>update</access-operations>",
+        "deny",
+    );
+    let module = rule("one", "<module-name>ietf-system</module-name>", "permit");
+    let hidden = rule("hidden", "<path>/sys:system/sys:contact</path>", "deny");
+    assert!(nacm("", &format!("{rpcs}{writes}{all}")).shows_everything("alice"));
+    assert!(nacm("<enable-nacm>false</enable-nacm>", &hidden).shows_everything("alice"));
+    for rules in [String::new(), module, format!("{hidden}{all}")] {
+        assert!(!nacm("", &rules).shows_everything("alice"));
+    }
+    assert!(!nacm("", &all).shows_everything("stranger"));
+}
+
+#[test]
 fn the_first_rule_that_matches_decides() {
     let module = "<module-name>cloud-management</module-name>";
     let read = "<access-operations>read exec</access-operations>";

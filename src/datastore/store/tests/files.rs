@@ -121,6 +121,9 @@ fn a_full_disk_refuses_the_commit_until_there_is_space() {
         told.message,
         "the configuration could not be stored: no space left on device"
     );
+    drop(store);
+    let (store, loaded) = Store::open(&path).unwrap();
+    assert_eq!(loaded.next_commit, id, "the disk is still full");
     fs::remove_file(&ballast).unwrap();
     store.commit(&record(id, b"fits again"), &[]).unwrap();
     drop(store);

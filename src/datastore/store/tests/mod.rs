@@ -4,6 +4,7 @@ mod crash;
 mod disk;
 mod faults;
 mod files;
+mod sync;
 
 use std::time::{Duration, SystemTime};
 
