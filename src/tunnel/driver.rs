@@ -40,6 +40,8 @@ const REPLIES: usize = 64;
 const ORDERS: usize = 16;
 /// How long connections have to say goodbye when the agent ends.
 const STOP_BOUND: Duration = Duration::from_secs(3);
+/// How long the last record has to be stored when the agent ends.
+const SAVE_BOUND: Duration = Duration::from_secs(1);
 /// How long until a record that could not be stored is stored again.
 const SAVE_AGAIN: Duration = Duration::from_secs(10);
 
@@ -191,8 +193,9 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
     };
     let task = tokio::spawn(async move {
         driver.run(commanded, replied, stop).await;
-        if let Err(error) = saver.await {
-            warn!(%error, "the store of the tunnel ended badly");
+        // The last record is on its way; a disk that hangs does not keep the agent from ending.
+        if tokio::time::timeout(SAVE_BOUND, saver).await.is_err() {
+            warn!("the disk took too long to store what the tunnel remembers");
         }
     });
     (handle, task)
@@ -282,6 +285,8 @@ impl Driver {
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
+        // Whoever still has something to report must not wait for us to read it.
+        drop(replies);
         self.tell(Event::Shutdown);
         self.wait_for_goodbyes().await;
     }
@@ -535,17 +540,19 @@ async fn save(mut records: watch::Receiver<Record>, store: Arc<dyn TunnelStore>)
         let bytes = records.borrow_and_update().to_bytes();
         let store = store.clone();
         let saved = tokio::task::spawn_blocking(move || store.save(&bytes)).await;
-        match saved {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                warn!(%error, "what the tunnel remembers was not stored");
-                if records.has_changed().is_err() {
-                    return;
-                }
-                tokio::time::sleep(SAVE_AGAIN).await;
-                records.mark_changed();
-            }
-            Err(error) => warn!(%error, "the store of the tunnel ended badly"),
+        let error = match saved {
+            Ok(Ok(())) => continue,
+            Ok(Err(error)) => error,
+            Err(error) => error.into(),
+        };
+        warn!(%error, "what the tunnel remembers was not stored");
+        tokio::select! {
+            () = tokio::time::sleep(SAVE_AGAIN) => records.mark_changed(),
+            // A newer record is stored in its place; with the driver gone there is none, and no time to try again.
+            changed = records.changed() => match changed {
+                Ok(()) => records.mark_changed(),
+                Err(_) => return,
+            },
         }
     }
 }

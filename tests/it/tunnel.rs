@@ -13,7 +13,9 @@ use tether::model::status::{
     UnbindingState,
 };
 use tether::model::tree::Tree;
-use tether::sim::cloud::{Channel, Cloud, CloudConfig, Device, Event, What};
+use tether::sim::cloud::{
+    Channel, Cloud, CloudConfig, Device, Event, Flaw, Misbehaviour, Step, What,
+};
 use tether::tunnel::CloudConnection;
 use tether::tunnel::driver::{self, Handle, Identity, Setup};
 use tether::tunnel::net::Surroundings;
@@ -66,7 +68,7 @@ impl Pair {
 
     async fn with_record(device: Device, store: Arc<Memory>) -> Self {
         let cloud = Cloud::start(CloudConfig {
-            names: vec!["cloud.com".into()],
+            names: vec!["cloud.com".into(), "127.0.0.1".into()],
             devices: vec![device],
             ..CloudConfig::default()
         });
@@ -395,5 +397,66 @@ async fn a_cloud_that_breaks_the_protocol_is_closed_with_1002_and_met_again() {
         .await;
     let down = after.last_down.map(|down| down.reason);
     assert_eq!(down, Some(LastDownReason::Protocol));
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_url_on_another_host_is_dialled_under_its_own_name() {
+    let mut pair = Pair::start(device()).await;
+    let elsewhere = pair.cloud.addr().to_string();
+    pair.cloud.set_advertised(Some(&elsewhere));
+    pair.commit(|_| {});
+    let up = pair.up().await;
+    // A connection for steps 1 to 4, one for the rest, one for the subconnection.
+    assert_eq!(pair.cloud.counters().tls, 3);
+    assert_eq!(up.server.as_ref().unwrap().domain, "cloud.com");
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_busy_cloud_is_left_alone_until_the_operator_resets() {
+    let mut pair = Pair::start(device()).await;
+    let busy = Misbehaviour::Busy {
+        status: 503,
+        retry_after: Some("600".into()),
+    };
+    pair.cloud
+        .set_misbehaviour_times(Step::Registration, busy, 1);
+    pair.commit(|_| {});
+    let waiting = pair
+        .until(|status| status.device == DeviceState::Waiting)
+        .await;
+    assert_eq!(waiting.failure, Some(FailureReason::Busy));
+    let wait = waiting.next_attempt_at.unwrap() - std::time::Instant::now();
+    assert!(wait > Duration::from_secs(590), "{wait:?}");
+    pair.act(paths::RESET_TUNNEL, &[]);
+    pair.up().await;
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_cloud_that_restarts_is_met_again() {
+    let mut pair = Pair::start(device()).await;
+    pair.commit(|_| {});
+    let before = pair.up().await;
+    pair.cloud.kill_connections();
+    let after = pair
+        .until(|status| status.connected_at > before.connected_at)
+        .await;
+    let down = after.last_down.map(|down| down.reason);
+    assert_eq!(down, Some(LastDownReason::ConnectionLost));
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_refused_certificate_is_tls_failed() {
+    let mut pair = Pair::start(device()).await;
+    pair.cloud
+        .set_misbehaviour(Step::Tls, Misbehaviour::Certificate(Flaw::OtherName));
+    pair.commit(|_| {});
+    let waiting = pair
+        .until(|status| status.device == DeviceState::Waiting)
+        .await;
+    assert_eq!(waiting.failure, Some(FailureReason::TlsFailed));
     pair.end().await;
 }
