@@ -7,7 +7,10 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+/// See https://reproducible-builds.org/docs/source-date-epoch/.
+const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 /// What the set-up writes the published modules by; here it says which of them have to be there.
 const PUBLISHED: &str = ".ci/yang-modules.sha256";
 
@@ -21,9 +24,19 @@ fn main() {
             "cargo::warning=russh is not patched (.cargo/patches): logins of ncclient hang after a refused key. Run `make setup`"
         );
     }
+    println!("cargo::rerun-if-env-changed={SOURCE_DATE_EPOCH}");
+    println!("cargo::rustc-env=TETHER_BUILD_DATE={}", build_date());
     if let Err(error) = embed() {
         println!("cargo::error={error}");
     }
+}
+
+/// Seconds since 1970: a clock that is earlier is unset. For builds that are to be repeated, the date of the source.
+fn build_date() -> u64 {
+    let source = std::env::var(SOURCE_DATE_EPOCH).ok();
+    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let given = source.and_then(|seconds| seconds.parse().ok());
+    given.unwrap_or_else(|| now().map_or(0, |since| since.as_secs()))
 }
 
 /// Whether cargo's configuration puts the patched crate in the place of the published one.

@@ -1,4 +1,47 @@
 //! tether: the agent that a network element runs to be managed.
+//!
+//! A YANG model of the cloud connection's configuration and state is served over NETCONF (SSH), and a commit makes
+//! the tunnel engine apply it. This page is the map; the code follows it.
+//!
+//! # Layers
+//! Imports point downwards, never sideways.
+//!
+//! | layer | modules | what they are |
+//! | --- | --- | --- |
+//! | 5 | `main.rs`, [`sim`] | arguments → agent; the other end (a reference cloud), for tests and examples |
+//! | 4 | [`agent`] | builds every part and wires the channels: the only file that knows them all |
+//! | 3 | [`transport`] | the doors: SSH and the local socket find out who the peer is and hand on a stream |
+//! | 2 | [`netconf`], [`tunnel`], [`cli`], [`system`] | the server of RFC 6241, the cloud connection, the command line, the device; none knows another |
+//! | 1 | [`datastore`], [`protocol`] | running, candidate, operational and what guards them; framing, hellos, a client |
+//! | 0 | [`model`] | the YANG schema, data trees (the one place with `unsafe`), settings, status, errors |
+//!
+//! `netconf`, `tunnel` and `cli` meet in the traits of [`datastore::subscriber`]: who takes changes over, who shows
+//! state, who does actions. What waits – sockets, files, the clock, randomness – is in few files: `driver.rs` and
+//! `store/` of the datastore; `server.rs` and `session` of netconf; `driver`, `net` and `service` of the tunnel;
+//! `client.rs` of protocol; cli; everything from layer 3 up. All other files are pure: same input, same output.
+//!
+//! # A commit, in reading order
+//! 1. `netconf/session.rs` reads the message, `netconf/rpc` makes it an operation, `netconf/server.rs` hands it to
+//!    the one task that owns the datastore (`datastore/driver.rs`).
+//! 2. `netconf/ops/edit.rs` → `datastore/edit` puts an edit onto a copy of the candidate; secrets are sealed there.
+//! 3. `netconf/ops/commit.rs` → [`datastore::commit`] ★: validate → diff → access control → prepare all subscribers →
+//!    *store* → swap → apply all. Whatever refuses before the swap leaves no trace: a dropped `Prepared` is an abort.
+//! 4. The store step (`datastore/store`) runs off that task: one transaction appends the difference and is synced
+//!    before the reply; reads go on meanwhile from the old running.
+//! 5. [`tunnel::CloudConnection`] prepared by reserving room in the driver's queue; its `apply` fills it. The driver
+//!    tells [`tunnel::machine`] ★ the new target, and the machine says what to do: nothing, if it is an equal one.
+//!
+//! There is one door to running. Whoever changes it – a manager, the command line – comes through
+//! [`datastore::commit`].
+//!
+//! # The tunnel
+//! [`tunnel::machine`] takes an event and the time and returns actions; it does no I/O. [`tunnel::driver`] carries
+//! actions out and reports events; it decides nothing. Every action that is answered bears a number that the answer
+//! echoes, so what is late is dropped in one place. [`tunnel::net`] is DNS, TCP, TLS, HTTP/1.1 and WebSocket,
+//! [`tunnel::wire`] the bodies and frames as types.
+//!
+//! # Where to start
+//! [`datastore::commit`] and [`tunnel::machine`], then [`agent`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod agent;

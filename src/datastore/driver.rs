@@ -128,6 +128,8 @@ impl Owner {
                 continue;
             }
             tokio::select! {
+                // What a session held is free before anybody else's next request.
+                biased;
                 done = finished(&mut storing), if storing.is_some() => {
                     let commit = storing.take().and_then(|storing| storing.commit);
                     storing = self.stored(commit, done);

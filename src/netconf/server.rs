@@ -11,8 +11,8 @@ use super::ops::monitoring::{Monitoring, SessionState};
 use super::ops::{self, capabilities, only_looks};
 use super::reply::Reply;
 use super::rpc::Rpc;
-use crate::datastore::Author;
 use crate::datastore::driver::Handle;
+use crate::datastore::{Author, Datastore, Step};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
 use crate::model::settings::Limits;
@@ -117,19 +117,26 @@ impl Server {
             let words = "a session does not kill itself; it closes";
             return Err(RpcError::protocol(ErrorTag::InvalidValue, words).into());
         }
+        self.end(session, EndReason::Killed { by: caller.session })?;
+        // What it held is free when the answer arrives.
+        let release = move |datastore: &mut Datastore| {
+            datastore.end_session(session);
+            Ok((Step::Done, Reply::Ok))
+        };
+        self.0.datastore.write(release).await
+    }
+
+    /// Tells one session to end.
+    fn end(&self, session: SessionId, reason: EndReason) -> Result<(), RpcError> {
         let sessions = self.sessions();
-        let Some(open) = sessions.open.get(&session) else {
-            return Err(RpcError::protocol(
+        let open = sessions.open.get(&session).ok_or_else(|| {
+            RpcError::protocol(
                 ErrorTag::InvalidValue,
                 format!("there is no session {session}"),
             )
-            .into());
-        };
-        open.control.end(EndReason::Killed { by: caller.session });
-        drop(sessions);
-        // What it held is free when the answer arrives.
-        self.0.datastore.end_session(session);
-        Ok(Reply::Ok)
+        })?;
+        open.control.end(reason);
+        Ok(())
     }
 
     fn monitoring(&self) -> Monitoring {

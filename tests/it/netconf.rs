@@ -326,3 +326,43 @@ async fn sessions_beyond_the_limits_are_refused() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn users_without_rules_may_look_and_not_touch() {
+    let device = Device::start();
+    let mut session = device.login("nobody").await;
+    let edit = cloud("<keepalive-interval>60</keepalive-interval>");
+    assert_eq!(
+        refusal(session.edit_config("running", &edit).await).tag,
+        "access-denied"
+    );
+    assert_eq!(
+        refusal(
+            session
+                .rpc("<kill-session><session-id>9</session-id></kill-session>")
+                .await
+        )
+        .tag,
+        "access-denied"
+    );
+    let data = session.get_config("running", None).await.unwrap();
+    assert!(!data.contains("<nacm"), "{data}");
+}
+
+#[tokio::test]
+async fn an_rpc_that_no_module_has_is_named_in_the_error() {
+    let device = Device::start();
+    let mut session = device.login("admin").await;
+    let unknown = refusal(
+        session
+            .rpc(r#"<nothing xmlns="urn:example:nothing"/>"#)
+            .await,
+    );
+    assert_eq!(unknown.tag, "unknown-namespace");
+    let missing = refusal(
+        session
+            .rpc(r#"<nothing xmlns="urn:tether:yang:cloud-management"/>"#)
+            .await,
+    );
+    assert_eq!(missing.tag, "operation-not-supported");
+}

@@ -12,10 +12,11 @@ mod retrieve;
 mod schema;
 
 use super::reply::Reply;
-use super::rpc::{Datastore as Name, Rpc};
+use super::rpc::{Datastore as Name, Rpc, unknown_namespace, unknown_operation};
 use crate::datastore::{Author, Datastore, Step, Target};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError};
 use crate::model::schema::Schema;
+use crate::model::tree::{NodeKind, SchemaNode};
 use monitoring::Monitoring;
 
 /// Whether an operation only looks: it is then served during a store step, too.
@@ -107,13 +108,27 @@ fn permit(datastore: &Datastore, caller: &Author, rpc: &Rpc) -> Result<(), RpcEr
         Rpc::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
         Rpc::Other {
             namespace, name, ..
-        } => match datastore.schema().module_of(namespace) {
-            Some(module) => (module, name.as_str()),
-            None => return Err(unsupported(name)),
-        },
+        } => return permit_other(datastore, caller, namespace, name),
         other => ("ietf-netconf", other.name()),
     };
     permit_named(datastore, caller, module, name)
+}
+
+/// The same for an rpc of a module, which must exist.
+fn permit_other(
+    datastore: &Datastore,
+    caller: &Author,
+    namespace: &str,
+    name: &str,
+) -> Result<(), RpcError> {
+    let schema = datastore.schema();
+    let module = schema
+        .module_of(namespace)
+        .ok_or_else(|| unknown_namespace(name, namespace))?;
+    match schema.top(module, name).map(SchemaNode::kind) {
+        Some(NodeKind::Rpc) => permit_named(datastore, caller, module, name),
+        _ => Err(unknown_operation(name)),
+    }
 }
 
 /// Whether the caller may execute an rpc of a module.
