@@ -280,6 +280,8 @@ fn closed() -> StoreError {
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE);
+    // A start is rare and the file small; without the check a damaged file would be trusted.
+    builder.set_check_integrity_on_open(true);
     builder
 }
 

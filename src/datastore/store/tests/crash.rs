@@ -108,4 +108,24 @@ proptest! {
         prop_assert!(done.is_ok());
         prop_assert!(Expected::of(&on_disk(&left)) == further);
     }
+
+    #[test]
+    fn a_damaged_file_is_refused_or_read_as_it_was_written(
+        at in 0..1_000_000_usize, to: u8, length in 1..64_usize,
+    ) {
+        let disk = Disk::default();
+        let store = make(&disk);
+        store.snapshot(0, &[1; 5000]).unwrap();
+        store.commit(&record(1, &[2; 5000]), &[meta("base", b"x")]).unwrap();
+        drop(store);
+        let expected = on_disk(&disk);
+        let damaged = disk.damaged(at, length, to);
+        match reopen(&damaged) {
+            Ok((store, loaded)) => {
+                prop_assert_eq!(loaded, expected);
+                let _ = store.commit(&record(2, b"c"), &[]);
+            }
+            Err(error) => prop_assert!(!error.to_string().is_empty()),
+        }
+    }
 }

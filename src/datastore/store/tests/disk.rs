@@ -89,6 +89,15 @@ impl Disk {
         Self::holding(left)
     }
 
+    /// Another disk on which `length` bytes somewhere have changed.
+    pub(super) fn damaged(&self, at: usize, length: usize, to: u8) -> Self {
+        let mut bytes = self.state().seen.clone();
+        let at = at % bytes.len();
+        let end = (at + length).min(bytes.len());
+        bytes[at..end].fill(to);
+        Self::holding(bytes)
+    }
+
     fn holding(bytes: Vec<u8>) -> Self {
         Self(Arc::new(Mutex::new(State {
             durable: bytes.clone(),
