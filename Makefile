@@ -14,7 +14,10 @@ setup: ## what a build needs: packages (apt-get), .venv, published YANG modules,
 	@.ci/setup
 
 demo: setup ## an orchestrator's commit drives the tunnel, on loopback; STAY=1 stays up
-	@examples/demo.sh
+	$(heading) "building"
+	$(CARGO) build --locked --bin tether --example cloud
+	$(heading) "the demo"
+	@.venv/bin/python examples/demo.py $(if $(STAY),--stay)
 
 test: setup fmt clippy yang-lint rust-test interop ## the whole test suite, as .ci/run runs it
 
