@@ -4,11 +4,14 @@
 //! the status. Whatever takes time runs in tasks of its own ([`line`] for the main connection, [`service_line`] for
 //! each subconnection), which are told by bounded queues without waiting and end when they are dropped.
 
+mod handle;
 mod line;
+mod saver;
 mod service_line;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, Weak};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -29,8 +32,10 @@ use crate::tunnel::service::Order as ServiceOrder;
 use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
 use crate::tunnel::state::Traffic;
 use crate::tunnel::target::Discovered;
+pub use handle::{Command, Handle, Reserved};
+use handle::{clocks, telemetry};
 pub use line::Identity;
-use line::{Device, Order};
+use line::{Device, Order, Request};
 
 /// Commands that wait; a commit that finds no room is refused.
 const COMMANDS: usize = 64;
@@ -42,17 +47,6 @@ const ORDERS: usize = 16;
 const STOP_BOUND: Duration = Duration::from_secs(3);
 /// How long the last record has to be stored when the agent ends.
 const SAVE_BOUND: Duration = Duration::from_secs(1);
-/// How long until a record that could not be stored is stored again.
-const SAVE_AGAIN: Duration = Duration::from_secs(10);
-
-/// What the agent tells the tunnel.
-#[derive(Debug)]
-pub enum Command {
-    /// The configuration after a commit.
-    Configure(Box<Configuration>),
-    /// What DHCP found or lost, an action, a change of the network.
-    Event(Event),
-}
 
 /// Called with each notification; must not wait.
 pub type Announce = Box<dyn Fn(&Notification, Clocks, &Telemetry) + Send>;
@@ -77,77 +71,6 @@ pub struct Setup {
     pub print_state: PrintState,
 }
 
-/// The agent's end of the driver. Cheap to clone; the tunnel is shut down when the last one goes.
-#[derive(Clone)]
-pub struct Handle {
-    commands: mpsc::Sender<Command>,
-    status: watch::Receiver<Arc<CloudStatus>>,
-    telemetry: Arc<Telemetry>,
-    clock: fn() -> std::time::SystemTime,
-}
-
-/// Room for one command, so that giving it cannot fail.
-pub struct Reserved(mpsc::OwnedPermit<Command>);
-
-impl Reserved {
-    /// Gives the command.
-    pub fn send(self, command: Command) {
-        self.0.send(command);
-    }
-}
-
-impl Handle {
-    /// Makes room for a command; `None` when too many wait already, or the tunnel has ended.
-    pub fn reserve(&self) -> Option<Reserved> {
-        let permit = self.commands.clone().try_reserve_owned().ok()?;
-        Some(Reserved(permit))
-    }
-
-    /// The state as of now; never waits.
-    pub fn status(&self) -> Arc<CloudStatus> {
-        self.status.borrow().clone()
-    }
-
-    /// Waits until the state is one that is asked for; `None` when the tunnel ends before.
-    pub async fn wait_for(
-        &self,
-        wanted: impl FnMut(&Arc<CloudStatus>) -> bool,
-    ) -> Option<Arc<CloudStatus>> {
-        let mut status = self.status.clone();
-        status
-            .wait_for(wanted)
-            .await
-            .ok()
-            .map(|status| status.clone())
-    }
-
-    /// The counters of a service's subconnection.
-    pub fn traffic(&self, service: &str) -> Option<Traffic> {
-        (service == TELEMETRY).then(|| traffic(&self.telemetry))
-    }
-
-    /// Both clocks, now.
-    pub fn clocks(&self) -> Clocks {
-        clocks(self.clock)
-    }
-}
-
-fn clocks(clock: fn() -> std::time::SystemTime) -> Clocks {
-    Clocks {
-        instant: Instant::now().into_std(),
-        date: clock(),
-    }
-}
-
-fn traffic(telemetry: &Telemetry) -> Traffic {
-    let counters = telemetry.counters();
-    Traffic {
-        octets_in: counters.received(),
-        octets_out: counters.sent(),
-        dropped: counters.dropped(),
-    }
-}
-
 /// Starts the tunnel, which has no target until it is configured. The task ends once `stop` says so or every handle is
 /// gone, after it has closed its connections, in [`STOP_BOUND`] at most.
 pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<()>) {
@@ -164,7 +87,7 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
     let telemetry = telemetry(setup.print_state, watched.clone(), clock);
     let (replies, replied) = mpsc::channel(REPLIES);
     let (records, to_save) = watch::channel(setup.record);
-    let saver = tokio::spawn(save(to_save, setup.store));
+    let saver = tokio::spawn(saver::save(to_save, setup.store));
     let driver = Driver {
         tunnel,
         device: Arc::new(Device {
@@ -185,12 +108,7 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         telemetry: telemetry.clone(),
         announce: setup.announce,
     };
-    let handle = Handle {
-        commands,
-        status: watched,
-        telemetry,
-        clock,
-    };
+    let handle = Handle::new(commands, watched, telemetry, clock);
     let task = tokio::spawn(async move {
         driver.run(commanded, replied, stop).await;
         // The last record is on its way; a disk that hangs does not keep the agent from ending.
@@ -199,23 +117,6 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         }
     });
     (handle, task)
-}
-
-/// The telemetry service prints the state from what the driver published last, with its own counters in it.
-fn telemetry(
-    print_state: PrintState,
-    status: watch::Receiver<Arc<CloudStatus>>,
-    clock: fn() -> std::time::SystemTime,
-) -> Arc<Telemetry> {
-    Arc::new_cyclic(|itself: &Weak<Telemetry>| {
-        let itself = itself.clone();
-        let state = move || {
-            let counted = itself.upgrade().map(|one| traffic(&one));
-            let status = status.borrow().clone();
-            print_state(&status, clocks(clock), counted.unwrap_or_default())
-        };
-        Telemetry::new(Box::new(state), clock)
-    })
 }
 
 /// Where the tasks report.
@@ -344,51 +245,36 @@ impl Driver {
                 attempt,
                 endpoint,
                 addresses,
-            } => {
-                let (orders, ordered) = mpsc::channel(ORDERS);
-                let (device, replies) = (self.device.clone(), self.replies.clone());
-                let task = line::run(device, attempt, endpoint, addresses, ordered, replies);
-                let abort = self.tasks.spawn(task);
-                self.main = Some((attempt, Running { abort, orders }));
-            }
+            } => self.connect(attempt, endpoint, addresses),
             Action::Authenticate {
                 attempt,
                 password,
                 unbinding_code,
-            } => self.request(
-                attempt,
-                Order::Authenticate {
-                    attempt,
+            } => {
+                let request = Request::Authenticate {
                     password,
                     unbinding_code,
-                },
-            ),
+                };
+                self.request(attempt, request);
+            }
             Action::Register {
                 attempt,
                 token,
                 services,
                 last_down,
-            } => self.request(
-                attempt,
-                Order::Register {
-                    attempt,
+            } => {
+                let request = Request::Register {
                     token,
                     services,
                     last_down,
-                },
-            ),
+                };
+                self.request(attempt, request);
+            }
             Action::Upgrade {
                 attempt,
                 url,
                 token,
-            } => self.request(
-                attempt,
-                Order::Upgrade {
-                    attempt,
-                    url,
-                    token,
-                },
-            ),
+            } => self.request(attempt, Request::Upgrade { url, token }),
             Action::Send(message) => self.order(Order::Send(message)),
             Action::Close(code) => self.close(code),
             Action::Abort => self.abort(),
@@ -459,11 +345,19 @@ impl Driver {
         self.main = Some((attempt, Running { abort, orders }));
     }
 
-    fn request(&mut self, attempt: Attempt, order: Order) {
+    fn connect(&mut self, attempt: Attempt, endpoint: Endpoint, addresses: Vec<IpAddr>) {
+        let (orders, ordered) = mpsc::channel(ORDERS);
+        let (device, replies) = (self.device.clone(), self.replies.clone());
+        let task = line::run(device, attempt, endpoint, addresses, ordered, replies);
+        let abort = self.tasks.spawn(task);
+        self.main = Some((attempt, Running { abort, orders }));
+    }
+
+    fn request(&mut self, attempt: Attempt, request: Request) {
         if let Some((last, _)) = &mut self.main {
             *last = attempt;
         }
-        self.order(order);
+        self.order(Order::Request(attempt, request));
     }
 
     fn order(&mut self, order: Order) {
@@ -531,28 +425,5 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Stores each record, the last one for sure; ends with the driver.
-async fn save(mut records: watch::Receiver<Record>, store: Arc<dyn TunnelStore>) {
-    while records.changed().await.is_ok() {
-        let bytes = records.borrow_and_update().to_bytes();
-        let store = store.clone();
-        let saved = tokio::task::spawn_blocking(move || store.save(&bytes)).await;
-        let error = match saved {
-            Ok(Ok(())) => continue,
-            Ok(Err(error)) => error,
-            Err(error) => error.into(),
-        };
-        warn!(%error, "what the tunnel remembers was not stored");
-        tokio::select! {
-            () = tokio::time::sleep(SAVE_AGAIN) => records.mark_changed(),
-            // A newer record is stored in its place; with the driver gone there is none, and no time to try again.
-            changed = records.changed() => match changed {
-                Ok(()) => records.mark_changed(),
-                Err(_) => return,
-            },
-        }
     }
 }

@@ -12,23 +12,25 @@
 //! number which its reply echoes; the machine waits for exactly one number at a time, and one arm of [`Tunnel::handle`]
 //! drops all others. The driver executes actions and reports events; it decides nothing.
 //!
-//! `machine/course.rs` walks from the lookup to the 101, `machine/established.rs` lives from there on,
-//! `machine/retry.rs` decides when and where the next attempt goes, `machine/unbinding.rs` keeps the unbinding code.
+//! `machine/event.rs` is the interface. `machine/course.rs` walks from the lookup to the 101, `machine/established.rs`
+//! lives from there on, `machine/retry.rs` decides when and where the next attempt goes, `machine/unbinding.rs` keeps the
+//! unbinding code, `machine/announce.rs` says what is told of it all.
 
+mod announce;
 mod course;
 mod established;
 pub mod event;
 mod retry;
 mod unbinding;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 pub use event::{Action, Attempt, Cause, CloseCode, Event, Notification, Reply};
 
 use crate::model::status::{
     CloudStatus, ConnectionState, DeviceState, FailureReason, Keepalives, LastDown, LastDownReason,
-    ProcessState, ServerStatus, SubconnectionState, SubconnectionStatus, Unbinding,
+    ProcessState, ServerStatus, Unbinding,
 };
 use crate::tunnel::target::{Origins, Target};
 use course::{Course, Leg};
@@ -270,7 +272,7 @@ impl Tunnel {
     /// An equal target is the same connection.
     fn new_target(&mut self, target: Option<Target>, cause: Cause, now: Instant) {
         let target = target.filter(|target| !target.ways.is_empty());
-        if target == self.target || cause == Cause::Discovery && self.is_retained_by(&target) {
+        if target == self.target || cause == Cause::Discovery && self.retain_under(&target) {
             return;
         }
         self.leave(cause.into(), CloseCode::NORMAL, now);
@@ -284,7 +286,7 @@ impl Tunnel {
     /// "If the automatically obtained and manually configured domain names are identical, the device retains the cloud
     /// connection" (manual). A discovered domain stands for both address families, so the targets differ even then;
     /// what counts is that the way in use is among the new ones. Takes the new target over if so.
-    fn is_retained_by(&mut self, target: &Option<Target>) -> bool {
+    fn retain_under(&mut self, target: &Option<Target>) -> bool {
         let (Some(old), Some(new)) = (&self.target, target) else {
             return false;
         };
@@ -364,74 +366,4 @@ impl Tunnel {
             quiet @ (State::Idle | State::Stopped) => self.state = quiet,
         }
     }
-
-    fn milestones(&self) -> Milestones {
-        Milestones {
-            connection: self.phase().0,
-            subconnections: self.status_of_subconnections(),
-        }
-    }
-
-    fn status_of_subconnections(&self) -> BTreeMap<String, SubconnectionStatus> {
-        let all = self
-            .established()
-            .map_or_else(Vec::new, Established::subconnections);
-        all.into_iter()
-            .map(|one| (one.service.clone(), one))
-            .collect()
-    }
-
-    /// One notification for each state that is another after an event than before it, however it came about.
-    fn announce(&mut self, before: &Milestones) {
-        let (state, device) = self.phase();
-        if state != before.connection {
-            let ended = before.connection == ConnectionState::Established;
-            let changed = Notification::ConnectionStateChanged {
-                previous: before.connection,
-                state,
-                device,
-                server: self.shown.server.clone(),
-                failure: self.shown.failure,
-                down: self
-                    .last_down
-                    .filter(|_| ended)
-                    .map(|last_down| last_down.reason),
-            };
-            self.out.push(Action::Notify(changed));
-        }
-        let after = self.status_of_subconnections();
-        for gone in before.subconnections.values() {
-            if !after.contains_key(&gone.service) {
-                self.announce_subconnection(Some(gone), gone, SubconnectionState::Closed);
-            }
-        }
-        for now in after.values() {
-            let previous = before.subconnections.get(&now.service);
-            if previous.map(|before| before.state) != Some(now.state) {
-                self.announce_subconnection(previous, now, now.state);
-            }
-        }
-    }
-
-    fn announce_subconnection(
-        &mut self,
-        previous: Option<&SubconnectionStatus>,
-        subject: &SubconnectionStatus,
-        state: SubconnectionState,
-    ) {
-        self.out
-            .push(Action::Notify(Notification::SubconnectionStateChanged {
-                service: subject.service.clone(),
-                previous: previous.map(|before| before.state),
-                state,
-                url: subject.url.clone(),
-                failure: subject.failure,
-            }));
-    }
-}
-
-/// What is compared over an event to know what to announce.
-struct Milestones {
-    connection: ConnectionState,
-    subconnections: BTreeMap<String, SubconnectionStatus>,
 }

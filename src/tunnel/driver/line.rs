@@ -49,24 +49,33 @@ pub(super) struct Device {
 /// What the driver orders of a connection that stands; each is an action of the machine.
 #[derive(Debug)]
 pub(super) enum Order {
+    /// A request of steps 1 to 6, with the number its answer bears.
+    Request(Attempt, Request),
+    Send(DeviceMessage),
+    Close(CloseCode),
+}
+
+#[derive(Debug)]
+pub(super) enum Request {
     Authenticate {
-        attempt: Attempt,
         password: Option<Secret>,
         unbinding_code: Option<Secret>,
     },
     Register {
-        attempt: Attempt,
         token: Secret,
         services: Vec<String>,
         last_down: Option<LastDownReason>,
     },
     Upgrade {
-        attempt: Attempt,
         url: CloudUrl,
         token: Secret,
     },
-    Send(DeviceMessage),
-    Close(CloseCode),
+}
+
+/// What a request came to.
+enum Made {
+    Answered(Reply),
+    Opened(Box<WebSocket>),
 }
 
 /// One connection from the dial to its end. Ends when it has reported its end, when it is told to close, or when the
@@ -117,67 +126,67 @@ async fn request(
     replies: &Replies,
 ) -> Option<(WebSocket, Attempt)> {
     loop {
-        let (attempt, done) = match orders.recv().await? {
-            Order::Authenticate {
-                attempt,
-                password,
-                unbinding_code,
-            } => {
-                let request = AuthenticationRequest {
-                    serial_number: device.identity.serial_number.clone(),
-                    model: device.identity.model.clone(),
-                    software: device.identity.software.clone(),
-                    unbinding_code,
-                };
-                let done = connection
-                    .authenticate(&device.nonces, &request, password.as_ref())
-                    .await
-                    .map(|(outcome, reusable)| Reply::Authentication { outcome, reusable });
-                (attempt, done)
-            }
-            Order::Register {
-                attempt,
-                token,
-                services,
-                last_down,
-            } => {
-                let request = RegistrationRequest {
-                    serial_number: device.identity.serial_number.clone(),
-                    services,
-                    last_down_reason: last_down.map(|reason| reason.as_yang().to_owned()),
-                };
-                let done = connection
-                    .register(&token, &request)
-                    .await
-                    .map(|(answer, reusable)| Reply::Registration { answer, reusable });
-                (attempt, done)
-            }
-            Order::Upgrade {
-                attempt,
-                url,
-                token,
-            } => match connection.upgrade(&url, &token).await {
-                Ok(Upgraded::Open(socket)) => {
-                    replies.main(attempt, Reply::Upgraded).await;
-                    return Some((*socket, attempt));
-                }
-                Ok(Upgraded::Refused { refusal, reusable }) => {
-                    (attempt, Ok(Reply::UpgradeRefused { refusal, reusable }))
-                }
-                Err(error) => (attempt, Err(error)),
-            },
+        let (attempt, request) = match orders.recv().await? {
+            Order::Request(attempt, request) => (attempt, request),
             Order::Close(_) => return None,
             // There is nothing yet to send it on.
             Order::Send(_) => continue,
         };
-        match done {
-            Ok(reply) => replies.main(attempt, reply).await,
+        match make(device, &mut connection, request).await {
+            Ok(Made::Answered(reply)) => replies.main(attempt, reply).await,
+            Ok(Made::Opened(socket)) => {
+                replies.main(attempt, Reply::Upgraded).await;
+                return Some((*socket, attempt));
+            }
             Err(error) => {
                 failed(attempt, &error, replies).await;
                 return None;
             }
         }
     }
+}
+
+async fn make(
+    device: &Device,
+    connection: &mut Connection,
+    request: Request,
+) -> Result<Made, NetError> {
+    let identity = &device.identity;
+    let reply = match request {
+        Request::Authenticate {
+            password,
+            unbinding_code,
+        } => {
+            let request = AuthenticationRequest {
+                serial_number: identity.serial_number.clone(),
+                model: identity.model.clone(),
+                software: identity.software.clone(),
+                unbinding_code,
+            };
+            let (outcome, reusable) = connection
+                .authenticate(&device.nonces, &request, password.as_ref())
+                .await?;
+            Reply::Authentication { outcome, reusable }
+        }
+        Request::Register {
+            token,
+            services,
+            last_down,
+        } => {
+            let request = RegistrationRequest {
+                serial_number: identity.serial_number.clone(),
+                services,
+                last_down_reason: last_down.map(|reason| reason.as_yang().to_owned()),
+            };
+            let (answer, reusable) = connection.register(&token, &request).await?;
+            Reply::Registration { answer, reusable }
+        }
+        Request::Upgrade { url, token } => match connection.upgrade(&url, &token).await? {
+            Upgraded::Open(socket) => return Ok(Made::Opened(socket)),
+            Upgraded::Refused { refusal, reusable } => Reply::UpgradeRefused { refusal, reusable },
+        },
+    };
+    Ok(Made::Answered(reply))
 }
 
 async fn failed(attempt: Attempt, error: &NetError, replies: &Replies) {

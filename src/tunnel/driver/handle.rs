@@ -1,0 +1,126 @@
+//! The agent's end of the driver: commands in, status out, neither of which waits.
+
+use std::sync::{Arc, Weak};
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::PrintState;
+use crate::model::status::{Clocks, CloudStatus};
+use crate::tunnel::configuration::Configuration;
+use crate::tunnel::machine::Event;
+use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
+use crate::tunnel::state::Traffic;
+
+/// What the agent tells the tunnel.
+#[derive(Debug)]
+pub enum Command {
+    /// The configuration after a commit.
+    Configure(Box<Configuration>),
+    /// What DHCP found or lost, an action, a change of the network.
+    Event(Event),
+}
+
+/// The agent's end of the driver. Cheap to clone; the tunnel is shut down when the last one goes.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<Arc<CloudStatus>>,
+    telemetry: Arc<Telemetry>,
+    clock: fn() -> SystemTime,
+}
+
+/// Room for one command, so that giving it cannot fail.
+pub struct Reserved(mpsc::OwnedPermit<Command>);
+
+impl Reserved {
+    /// Gives the command.
+    pub fn send(self, command: Command) {
+        self.0.send(command);
+    }
+}
+
+impl Handle {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        status: watch::Receiver<Arc<CloudStatus>>,
+        telemetry: Arc<Telemetry>,
+        clock: fn() -> SystemTime,
+    ) -> Self {
+        Self {
+            commands,
+            status,
+            telemetry,
+            clock,
+        }
+    }
+
+    /// Makes room for a command; `None` when too many wait already, or the tunnel has ended.
+    pub fn reserve(&self) -> Option<Reserved> {
+        let permit = self.commands.clone().try_reserve_owned().ok()?;
+        Some(Reserved(permit))
+    }
+
+    /// The state as of now; never waits.
+    pub fn status(&self) -> Arc<CloudStatus> {
+        self.status.borrow().clone()
+    }
+
+    /// Waits until the state is one that is asked for; `None` when the tunnel ends before.
+    pub async fn wait_for(
+        &self,
+        wanted: impl FnMut(&Arc<CloudStatus>) -> bool,
+    ) -> Option<Arc<CloudStatus>> {
+        let mut status = self.status.clone();
+        status
+            .wait_for(wanted)
+            .await
+            .ok()
+            .map(|status| status.clone())
+    }
+
+    /// The counters of a service's subconnection.
+    pub fn traffic(&self, service: &str) -> Option<Traffic> {
+        (service == TELEMETRY).then(|| traffic(&self.telemetry))
+    }
+
+    /// Both clocks, now.
+    pub fn clocks(&self) -> Clocks {
+        clocks(self.clock)
+    }
+}
+
+/// Both clocks at once.
+pub(super) fn clocks(clock: fn() -> SystemTime) -> Clocks {
+    Clocks {
+        instant: Instant::now().into_std(),
+        date: clock(),
+    }
+}
+
+fn traffic(telemetry: &Telemetry) -> Traffic {
+    let counters = telemetry.counters();
+    Traffic {
+        octets_in: counters.received(),
+        octets_out: counters.sent(),
+        dropped: counters.dropped(),
+    }
+}
+
+/// The telemetry service prints the state from what the driver published last, with its own counters in it.
+pub(super) fn telemetry(
+    print_state: PrintState,
+    status: watch::Receiver<Arc<CloudStatus>>,
+    clock: fn() -> SystemTime,
+) -> Arc<Telemetry> {
+    Arc::new_cyclic(|itself: &Weak<Telemetry>| {
+        let itself = itself.clone();
+        let state = move || {
+            let counted = itself.upgrade().map(|one| traffic(&one));
+            let status = status.borrow().clone();
+            print_state(&status, clocks(clock), counted.unwrap_or_default())
+        };
+        Telemetry::new(Box::new(state), clock)
+    })
+}
