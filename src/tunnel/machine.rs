@@ -197,7 +197,7 @@ impl Tunnel {
             Event::ConfiguredCode(code) => self.configured_code(code, now),
             Event::Unbind(code) => self.new_code(code, now),
             Event::Reset => self.reset(now),
-            Event::HostsChanged => self.wake(now),
+            Event::HostsChanged => self.hosts_changed(now),
             Event::NetworkChanged => self.network_changed(now),
             Event::Tick => self.tick(now),
             Event::Shutdown => self.stop(now),

@@ -136,7 +136,7 @@ impl Tunnel {
     }
 
     /// "The name is resolved anew for each attempt."
-    fn look_up(&mut self, mut course: Course, now: Instant) {
+    pub(super) fn look_up(&mut self, mut course: Course, now: Instant) {
         let endpoint = course.destination();
         course.link = Link {
             host: endpoint.host.clone(),

@@ -186,6 +186,21 @@ impl Tunnel {
         settled
     }
 
+    /// Static hosts or resolvers changed: what waits tries at once, a lookup under way begins again with what is known
+    /// now (the manual's own example configures the host after the server).
+    pub(super) fn hosts_changed(&mut self, now: Instant) {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Resolving { course, .. } => {
+                self.out.push(Action::Abort);
+                self.look_up(course, now);
+            }
+            state => {
+                self.state = state;
+                self.wake(now);
+            }
+        }
+    }
+
     /// A reason to try at once, though not before a `Retry-After` is over.
     pub(super) fn wake(&mut self, now: Instant) {
         match self.state {
