@@ -34,7 +34,7 @@ pub enum FirstStartError {
 
 /// Users are managed through ietf-system; groups admin and operator through NACM (the model's first start). Nobody
 /// but the group admin may execute anything that is not listed, and an operator's reading stops at the nodes that
-/// are denied to all.
+/// are denied to all, and at the password hashes, which ietf-system leaves open.
 const ACCESS_CONTROL: &str = r#"
 <nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm">
   <exec-default>deny</exec-default>
@@ -48,6 +48,7 @@ const ACCESS_CONTROL: &str = r#"
   </rule-list>
   <rule-list>
     <name>operator</name><group>operator</group>
+    <rule><name>password-hashes</name><path xmlns:sys="urn:ietf:params:xml:ns:yang:ietf-system">/sys:system/sys:authentication/sys:user/sys:password</path><access-operations>*</access-operations><action>deny</action></rule>
     <rule><name>get</name><module-name>ietf-netconf</module-name><rpc-name>get</rpc-name><access-operations>exec</access-operations><action>permit</action></rule>
     <rule><name>get-config</name><module-name>ietf-netconf</module-name><rpc-name>get-config</rpc-name><access-operations>exec</access-operations><action>permit</action></rule>
     <rule><name>get-schema</name><module-name>ietf-netconf-monitoring</module-name><rpc-name>get-schema</rpc-name><access-operations>exec</access-operations><action>permit</action></rule>
@@ -169,6 +170,7 @@ fn json_content(text: &str) -> Result<String, RpcError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::crypt_hash;
 
     struct Plain;
     impl Sealer for Plain {
@@ -178,7 +180,14 @@ mod tests {
             value: &str,
             _: Option<&str>,
         ) -> Result<Option<String>, RpcError> {
-            Ok((typedef == "crypt-hash").then(|| value.replace("$0$", "$6$salt$")))
+            match typedef {
+                "crypt-hash" => Ok(Some(crypt_hash::replace(
+                    value,
+                    None,
+                    [0; crypt_hash::SALT_LENGTH],
+                )?)),
+                _ => Ok(None),
+            }
         }
     }
 
@@ -200,7 +209,7 @@ mod tests {
         let (tree, made) = first(None).unwrap();
         assert!(made);
         let password = tree.value("/ietf-system:system/authentication/user[name='admin']/password");
-        assert_eq!(password.as_deref(), Some("$6$salt$secret"));
+        crypt_hash::verify("secret", &password.unwrap()).unwrap();
         assert_eq!(
             tree.value("/ietf-netconf-acm:nacm/exec-default").as_deref(),
             Some("deny")

@@ -222,6 +222,38 @@ fn a_value_may_have_white_space_around_it_and_prefixes_in_it() {
 }
 
 #[test]
+fn the_steps_of_a_path_inherit_their_module() {
+    let rule = |path: &str| {
+        let mut tree = Tree::new(Schema::load(&[]).unwrap());
+        let config = format!(
+            r#"<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm" xmlns:s="urn:ietf:params:xml:ns:yang:ietf-system" xmlns:h="urn:tether:yang:device-hosts"><rule-list><name>l</name><rule><name>r</name><path>{path}</path><action>deny</action></rule></rule-list></nacm>"#
+        );
+        let stored = tree.duplicate();
+        let elements = xml::parse(&config, &Scope::default()).unwrap();
+        let options = EditOptions {
+            default: Operation::Merge,
+            continue_on_error: false,
+        };
+        let secrets = Secrets {
+            sealer: &mut NoSecrets,
+            stored: &stored,
+        };
+        apply(&mut tree, &elements, options, secrets).unwrap();
+        let rule = "/ietf-netconf-acm:nacm/rule-list[name='l']/rule[name='r']/path";
+        tree.value(rule).unwrap()
+    };
+    assert_eq!(
+        rule("/s:system/s:authentication/s:user[s:name='s:a']/s:password"),
+        "/ietf-system:system/authentication/user[name='s:a']/password"
+    );
+    assert_eq!(
+        rule("/s:system/s:dns-resolver/h:host[h:name=&quot;h.a&quot;]/h:address"),
+        "/ietf-system:system/dns-resolver/device-hosts:host[name=\"h.a\"]/address"
+    );
+    assert_eq!(rule("/"), "/");
+}
+
+#[test]
 fn continue_on_error_does_what_can_be_done_and_reports_the_rest() {
     let mut tree = Tree::new(Schema::load(&[]).unwrap());
     let config =

@@ -7,6 +7,9 @@ use crate::model::schema::Schema;
 use crate::model::tree::SchemaNode;
 use crate::model::xml::{Element, Scope};
 
+/// The typedef of ietf-yang-types whose values are expressions, in which every name bears its module.
+const XPATH: &str = "xpath1.0";
+
 /// The value of a leaf or leaf-list element.
 ///
 /// # Errors
@@ -32,7 +35,8 @@ pub(super) fn read(
         element.text.trim()
     };
     Ok(match leaf.has_qualified_names() {
-        true => qualify(schema, text, &element.scope),
+        true if leaf.typedef() == XPATH => qualify(schema, text, &element.scope),
+        true => inherit(&qualify(schema, text, &element.scope)),
         false => text.to_owned(),
     })
 }
@@ -91,6 +95,45 @@ pub(super) fn qualify(schema: Schema, text: &str, scope: &Scope) -> String {
             None
         };
         out.push_str(module.unwrap_or(name));
+    }
+    out
+}
+
+/// Leaves a module name out where it is that of the node before: in XML each name of an instance-identifier has its
+/// prefix (RFC 7950, section 9.13.2), in the form of the tree a name has one only where the module changes (RFC 7951,
+/// section 6.11).
+pub(super) fn inherit(path: &str) -> String {
+    if !path.starts_with('/') {
+        return path.to_owned();
+    }
+    let mut out = String::with_capacity(path.len());
+    let (mut module, mut quote, mut rest) = ("", None, path);
+    while let Some(c) = rest.chars().next() {
+        let end = rest.find(|c| !is_name_char(c)).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(end);
+        match after.strip_prefix(':') {
+            Some(local) if quote.is_none() && !name.is_empty() => {
+                if name != module {
+                    out.push_str(name);
+                    out.push(':');
+                    module = name;
+                }
+                rest = local;
+            }
+            _ if quote.is_none() && !name.is_empty() => {
+                out.push_str(name);
+                rest = after;
+            }
+            _ => {
+                quote = match quote {
+                    Some(open) if open == c => None,
+                    None if matches!(c, '\'' | '"') => Some(c),
+                    other => other,
+                };
+                out.push(c);
+                rest = &rest[c.len_utf8()..];
+            }
+        }
     }
     out
 }
