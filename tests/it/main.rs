@@ -1,8 +1,11 @@
 //! The one integration binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
+mod commit_table;
 mod machine;
 mod netconf;
 mod steps;
+mod support;
 mod tunnel;
 mod wire;

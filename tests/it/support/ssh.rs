@@ -1,0 +1,79 @@
+//! NETCONF over SSH as a user, with the russh client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use russh::client::{self, Handle};
+use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::{ChannelStream, client::Msg};
+use tether::protocol::client::Client;
+
+use super::{PATIENCE, soon};
+
+/// A session as a user, with the connection that carries it.
+pub struct SshSession {
+    pub session: Client<ChannelStream<Msg>>,
+    connection: Handle<Trusting>,
+}
+
+/// A client that takes any server for the right one.
+struct Trusting;
+
+impl client::Handler for Trusting {
+    type Error = russh::Error;
+
+    async fn check_server_key(
+        &mut self,
+        _key: &PublicKeyOrCertificate,
+    ) -> Result<bool, russh::Error> {
+        Ok(true)
+    }
+}
+
+impl SshSession {
+    /// Logs in with a password; `None` when that is refused.
+    pub async fn open(address: SocketAddr, user: &str, password: &str) -> Option<Self> {
+        let mut connection = dial(address).await;
+        let tried = soon(connection.authenticate_password(user, password)).await;
+        if tried.unwrap().success() {
+            Some(Self::over(connection).await)
+        } else {
+            None
+        }
+    }
+
+    /// Logs in with a key; `None` when that is refused.
+    pub async fn open_with_key(address: SocketAddr, user: &str, key: &PrivateKey) -> Option<Self> {
+        let mut connection = dial(address).await;
+        let key = PrivateKeyWithHashAlg::new(Arc::new(key.clone()), None);
+        let tried = soon(connection.authenticate_publickey(user, key)).await;
+        if tried.unwrap().success() {
+            Some(Self::over(connection).await)
+        } else {
+            None
+        }
+    }
+
+    async fn over(connection: Handle<Trusting>) -> Self {
+        let channel = soon(connection.channel_open_session()).await.unwrap();
+        channel.request_subsystem(true, "netconf").await.unwrap();
+        let stream = channel.into_stream();
+        Self {
+            session: Client::connect(stream, PATIENCE).await.unwrap(),
+            connection,
+        }
+    }
+
+    /// Waits until the server has ended the connection.
+    pub async fn ended(self) {
+        // An error is an end, too.
+        let _ = soon(self.connection).await;
+    }
+}
+
+async fn dial(address: SocketAddr) -> Handle<Trusting> {
+    let config = Arc::new(client::Config::default());
+    soon(client::connect(config, address, Trusting))
+        .await
+        .unwrap()
+}
