@@ -12,6 +12,9 @@ pub mod nacm;
 pub mod store;
 pub mod subscriber;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 

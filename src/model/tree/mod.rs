@@ -377,6 +377,19 @@ impl Tree {
         Diff(unsafe { Self::adopt(self.schema, diff) })
     }
 
+    /// The diff that undoes another.
+    fn reversed(&self) -> Result<Self, RpcError> {
+        let mut reversed = std::ptr::null_mut();
+        failure::clear(self.schema);
+        // SAFETY: the source is alive; the result is a new one, or null.
+        let code = unsafe { ffi::lyd_diff_reverse_all(self.root, &mut reversed) };
+        match code {
+            // SAFETY: fresh nodes or null.
+            ffi::LY_ERR::LY_SUCCESS => Ok(unsafe { Self::adopt(self.schema, reversed) }),
+            _ => Err(failure::first(self.schema)),
+        }
+    }
+
     /// Applies a diff that was made from an equal tree.
     ///
     /// # Errors

@@ -1,0 +1,325 @@
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use proptest::prelude::*;
+
+use super::edit::{EditOptions, Operation, Sealer};
+use super::subscriber::{Change, ConfigSubscriber, Prepared};
+use super::*;
+use crate::model::xml::{self, Scope};
+
+struct NoSecrets;
+impl Sealer for NoSecrets {
+    fn seal(&mut self, _: &str, _: &str, _: Option<&str>) -> Result<Option<String>, RpcError> {
+        Ok(None)
+    }
+}
+
+/// What subscribers did, in order.
+type Diary = Arc<Mutex<Vec<String>>>;
+
+/// Writes down what it is asked; refuses a keepalive interval of 66 s.
+struct Scribe {
+    name: &'static str,
+    diary: Diary,
+}
+
+struct Ready {
+    name: &'static str,
+    diary: Diary,
+    applied: bool,
+}
+
+impl ConfigSubscriber for Scribe {
+    fn prepare(&mut self, change: &Change<'_>) -> Result<Box<dyn Prepared>, RpcError> {
+        if self.name == "second" && change.new.value(KEEPALIVE).as_deref() == Some("66") {
+            return Err(RpcError::application(
+                ErrorTag::ResourceDenied,
+                "not this one",
+            ));
+        }
+        self.diary
+            .lock()
+            .unwrap()
+            .push(format!("{} prepared", self.name));
+        Ok(Box::new(Ready {
+            name: self.name,
+            diary: Arc::clone(&self.diary),
+            applied: false,
+        }))
+    }
+}
+
+impl Prepared for Ready {
+    fn apply(mut self: Box<Self>) {
+        self.applied = true;
+        self.diary
+            .lock()
+            .unwrap()
+            .push(format!("{} applied", self.name));
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        if !self.applied {
+            self.diary
+                .lock()
+                .unwrap()
+                .push(format!("{} aborted", self.name));
+        }
+    }
+}
+
+const KEEPALIVE: &str = "/cloud-management:cloud-management/keepalive-interval";
+
+fn device() -> (Datastore, Diary) {
+    let diary = Diary::default();
+    let scribe = |name| -> Box<dyn ConfigSubscriber> {
+        Box::new(Scribe {
+            name,
+            diary: Arc::clone(&diary),
+        })
+    };
+    let parts = Parts {
+        subscribers: vec![scribe("first"), scribe("second"), scribe("third")],
+        ..Parts::default()
+    };
+    let running = Tree::new(Schema::load(&[]).unwrap());
+    let datastore = Datastore::start(running, 1, Box::new(NoSecrets), parts).unwrap();
+    diary.lock().unwrap().clear();
+    (datastore, diary)
+}
+
+fn author(session: SessionId) -> Author {
+    Author {
+        session,
+        user: "root".to_owned(),
+        recovery: true,
+        source: "netconf",
+        at: SystemTime::UNIX_EPOCH,
+    }
+}
+
+fn cloud(inner: &str) -> Vec<Element> {
+    let xml = format!(
+        r#"<cloud-management xmlns="urn:tether:yang:cloud-management" xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0">{inner}</cloud-management>"#
+    );
+    xml::parse(&xml, &Scope::default()).unwrap()
+}
+
+const MERGE: EditOptions = EditOptions {
+    default: Operation::Merge,
+    continue_on_error: false,
+};
+
+/// Edits the candidate and commits it up to the store step.
+fn commit(datastore: &mut Datastore, inner: &str) -> Result<Step, Errors> {
+    let by = author(1);
+    let tree = datastore.edited(Target::Candidate, &by, &cloud(inner), MERGE)?;
+    datastore.set_candidate(tree, &by)?;
+    datastore.commit(&by)
+}
+
+#[test]
+fn a_commit_prepares_all_and_applies_all_in_order() {
+    let (mut datastore, diary) = device();
+    let Step::Store(staged) = commit(
+        &mut datastore,
+        "<keepalive-interval>60</keepalive-interval>",
+    )
+    .unwrap() else {
+        panic!("there is a change to store");
+    };
+    assert_eq!(
+        *diary.lock().unwrap(),
+        ["first prepared", "second prepared", "third prepared"]
+    );
+    assert_ne!(
+        datastore
+            .config(Target::Running)
+            .value(KEEPALIVE)
+            .as_deref(),
+        Some("60")
+    );
+    datastore.complete(*staged);
+    assert_eq!(
+        diary.lock().unwrap()[3..],
+        ["first applied", "second applied", "third applied"]
+    );
+    assert_eq!(
+        datastore
+            .config(Target::Running)
+            .value(KEEPALIVE)
+            .as_deref(),
+        Some("60")
+    );
+    assert_eq!(datastore.next_commit(), 2);
+}
+
+#[test]
+fn a_refusal_aborts_exactly_those_that_prepared_and_leaves_no_trace() {
+    let (mut datastore, diary) = device();
+    let before = datastore.config(Target::Running).to_xml();
+    let refused = commit(
+        &mut datastore,
+        "<keepalive-interval>66</keepalive-interval>",
+    );
+    assert_eq!(refused.err().unwrap()[0].tag, ErrorTag::ResourceDenied);
+    assert_eq!(*diary.lock().unwrap(), ["first prepared", "first aborted"]);
+    assert_eq!(datastore.config(Target::Running).to_xml(), before);
+    assert_eq!(datastore.next_commit(), 1);
+    // The candidate is still there, to be mended.
+    assert_eq!(
+        datastore
+            .config(Target::Candidate)
+            .value(KEEPALIVE)
+            .as_deref(),
+        Some("66")
+    );
+}
+
+#[test]
+fn a_store_step_that_fails_aborts_all() {
+    let (mut datastore, diary) = device();
+    let step = commit(
+        &mut datastore,
+        "<keepalive-interval>60</keepalive-interval>",
+    )
+    .unwrap();
+    drop(step);
+    assert_eq!(
+        diary.lock().unwrap()[3..],
+        ["first aborted", "second aborted", "third aborted"]
+    );
+    assert_eq!(datastore.next_commit(), 1);
+}
+
+#[test]
+fn a_commit_without_a_change_asks_nobody() {
+    let (mut datastore, diary) = device();
+    // The default typed in is a change of what is set, and one that the diff shows.
+    let step = commit(&mut datastore, "<server/>").unwrap();
+    assert!(matches!(step, Step::Done));
+    assert!(diary.lock().unwrap().is_empty());
+}
+
+#[test]
+fn neither_an_edit_nor_a_commit_passes_another_sessions_lock() {
+    let (mut datastore, _) = device();
+    datastore.lock(Target::Running, &author(2)).unwrap();
+    let refused = commit(
+        &mut datastore,
+        "<keepalive-interval>60</keepalive-interval>",
+    );
+    assert_eq!(refused.err().unwrap()[0].tag, ErrorTag::InUse);
+    let edit = cloud("<keepalive-interval>60</keepalive-interval>");
+    let refused = datastore.edited(Target::Running, &author(1), &edit, MERGE);
+    assert_eq!(refused.err().unwrap()[0].tag, ErrorTag::InUse);
+    datastore.end_session(2);
+    assert!(matches!(
+        datastore.commit(&author(1)).unwrap(),
+        Step::Store(_)
+    ));
+}
+
+#[test]
+fn a_changed_candidate_is_not_locked_and_a_locked_one_goes_with_its_session() {
+    let (mut datastore, _) = device();
+    let by = author(1);
+    let edit = cloud("<keepalive-interval>60</keepalive-interval>");
+    let tree = datastore
+        .edited(Target::Candidate, &by, &edit, MERGE)
+        .unwrap();
+    datastore.set_candidate(tree, &by).unwrap();
+    assert_eq!(
+        datastore.lock(Target::Candidate, &by).unwrap_err().tag,
+        ErrorTag::OperationFailed
+    );
+    datastore.discard(&by).unwrap();
+    datastore.lock(Target::Candidate, &by).unwrap();
+    let tree = datastore
+        .edited(Target::Candidate, &by, &edit, MERGE)
+        .unwrap();
+    datastore.set_candidate(tree, &by).unwrap();
+    assert!(
+        datastore
+            .edited(Target::Candidate, &author(2), &edit, MERGE)
+            .is_err()
+    );
+    datastore.end_session(1);
+    assert_ne!(
+        datastore
+            .config(Target::Candidate)
+            .value(KEEPALIVE)
+            .as_deref(),
+        Some("60")
+    );
+}
+
+/// One random edit of the cloud connection's configuration, always valid by itself.
+fn an_edit() -> impl Strategy<Value = String> {
+    let operation = prop_oneof![Just("merge"), Just("replace"), Just("remove")];
+    let leaf = prop_oneof![
+        (10..=600u16).prop_map(|n| format!("<keepalive-interval>{n}</keepalive-interval>")),
+        (1..=65535u16).prop_map(|n| format!("<server><port>{n}</port></server>")),
+        "[a-z]{1,8}".prop_map(|name| format!("<server><domain>{name}.example</domain></server>")),
+        Just("<commit-guard/>".to_owned()),
+    ];
+    let service = ("[ab]", any::<bool>(), operation.clone()).prop_map(|(name, enabled, operation)| {
+        format!(r#"<service nc:operation="{operation}"><name>{name}</name><enabled>{enabled}</enabled></service>"#)
+    });
+    let backup = (
+        "[a-d]",
+        operation,
+        prop_oneof![Just(""), Just("first"), Just("last")],
+    );
+    let backup = backup.prop_map(|(name, operation, insert)| {
+        let insert = match insert {
+            "" => String::new(),
+            place => format!(r#"xmlns:yang="urn:ietf:params:xml:ns:yang:1" yang:insert="{place}""#),
+        };
+        format!(
+            r#"<backup-server nc:operation="{operation}" {insert}><address-family>ipv4</address-family><domain>{name}.example</domain></backup-server>"#
+        )
+    });
+    prop_oneof![leaf, service, backup]
+}
+
+/// Applies edits to a tree and validates it.
+fn edited(base: &Tree, edits: &[String]) -> Tree {
+    let mut tree = base.duplicate();
+    let stored = Tree::new(base.schema());
+    for inner in edits {
+        let secrets = edit::Secrets {
+            sealer: &mut NoSecrets,
+            stored: &stored,
+        };
+        edit::apply(&mut tree, &cloud(inner), MERGE, secrets).unwrap();
+    }
+    tree.validate().unwrap();
+    tree
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_edit_and_its_reverse_leave_what_was(
+        before in prop::collection::vec(an_edit(), 0..8),
+        edits in prop::collection::vec(an_edit(), 1..8),
+    ) {
+        let base = edited(&Tree::new(Schema::load(&[]).unwrap()), &before);
+        let mut tree = edited(&base, &edits);
+        let diff = base.diff(&tree);
+        let there = tree.to_xml();
+        tree.apply(&diff.reverse().unwrap()).unwrap();
+        tree.validate().unwrap();
+        prop_assert_eq!(tree.to_xml(), base.to_xml());
+        // And forth again, from the text that the store keeps.
+        let again = crate::model::tree::Diff::parse(base.schema(), &diff.to_text()).unwrap();
+        tree.apply(&again).unwrap();
+        tree.validate().unwrap();
+        prop_assert_eq!(tree.to_xml(), there);
+    }
+}
