@@ -48,10 +48,13 @@ const ACCESS_CONTROL: &str = r#"
   </rule-list>
   <rule-list>
     <name>operator</name><group>operator</group>
-    <rule><name>password-hashes</name><path xmlns:sys="urn:ietf:params:xml:ns:yang:ietf-system">/sys:system/sys:authentication/sys:user/sys:password</path><access-operations>*</access-operations><action>deny</action></rule>
     <rule><name>get</name><module-name>ietf-netconf</module-name><rpc-name>get</rpc-name><access-operations>exec</access-operations><action>permit</action></rule>
     <rule><name>get-config</name><module-name>ietf-netconf</module-name><rpc-name>get-config</rpc-name><access-operations>exec</access-operations><action>permit</action></rule>
     <rule><name>get-schema</name><module-name>ietf-netconf-monitoring</module-name><rpc-name>get-schema</rpc-name><access-operations>exec</access-operations><action>permit</action></rule>
+  </rule-list>
+  <rule-list>
+    <name>password-hashes</name><group>*</group>
+    <rule><name>hidden</name><path xmlns:sys="urn:ietf:params:xml:ns:yang:ietf-system">/sys:system/sys:authentication/sys:user/sys:password</path><access-operations>*</access-operations><action>deny</action></rule>
   </rule-list>
 </nacm>"#;
 
@@ -125,6 +128,7 @@ fn merge(tree: &mut Tree, content: &[Element], sealer: &mut dyn Sealer) -> Resul
         Secrets {
             sealer,
             stored: &stored,
+            given: &mut Vec::new(),
         },
     )
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -14,6 +15,8 @@ use crate::model::error::{ErrorTag, Errors, RpcError};
 use super::store::{CommitRecord, Store, StoreError};
 use super::{Author, Datastore, SessionId, Staged, Step};
 
+/// How long until what a broken disk left is taken out again.
+const SETTLE_AGAIN: Duration = Duration::from_secs(10);
 /// Jobs that wait; whoever submits one more waits with it.
 const QUEUE: usize = 1024;
 
@@ -49,6 +52,7 @@ impl Handle {
             datastore,
             store,
             waiting: VecDeque::new(),
+            unsettled: false,
         };
         (Self { jobs, ends }, tokio::spawn(owner.run(queue, ended)))
     }
@@ -104,12 +108,14 @@ struct Owner {
     store: Arc<Store>,
     /// Writes that came during a store step.
     waiting: VecDeque<Job>,
+    /// A refused commit may still be in the file (see [`Store::settle`]).
+    unsettled: bool,
 }
 
 /// A store step under way.
 struct Storing {
     task: JoinHandle<Result<(), StoreError>>,
-    /// The commit it makes durable, and who waits for it; none for a snapshot.
+    /// The commit it makes durable, and who waits for it; none when the store is only tidied up.
     commit: Option<(Box<Staged>, Answer)>,
 }
 
@@ -140,6 +146,9 @@ impl Owner {
                         Some(_) => self.waiting.push_back(end),
                         None => storing = self.work(end),
                     }
+                }
+                () = tokio::time::sleep(SETTLE_AGAIN), if self.unsettled && storing.is_none() => {
+                    storing = Some(self.settle());
                 }
                 // A full line of waiting writes holds the queue back, and so everyone who submits.
                 job = queue.recv(), if self.waiting.len() < QUEUE => match job {
@@ -189,10 +198,11 @@ impl Owner {
         commit: Option<(Box<Staged>, Answer)>,
         done: Result<(), RpcError>,
     ) -> Option<Storing> {
+        self.unsettled = done.is_err();
         let Some((staged, answer)) = commit else {
             if let Err(error) = done {
-                // The differences are all there; a later snapshot makes up for this one.
-                tracing::warn!(%error, "the configuration snapshot could not be written");
+                // The differences are all there: a later snapshot makes up for this one.
+                tracing::warn!(%error, "the store could not be tidied up");
             }
             return None;
         };
@@ -213,6 +223,12 @@ impl Owner {
         self.datastore.complete(*staged);
         drop(answer.send(Ok(())));
         self.snapshot_if_due(id)
+    }
+
+    fn settle(&self) -> Storing {
+        let store = Arc::clone(&self.store);
+        let task = tokio::task::spawn_blocking(move || store.settle());
+        Storing { task, commit: None }
     }
 
     fn snapshot_if_due(&self, id: u64) -> Option<Storing> {

@@ -215,7 +215,7 @@ impl Datastore {
     ) -> Result<Tree, Errors> {
         self.lock_of(target).writable_by(by.session)?;
         let mut tree = self.config(target).duplicate();
-        self.apply(&mut tree, config, options)?;
+        self.apply(&mut tree, by, config, options)?;
         self.check_access(by, self.config(target), &tree)?;
         Ok(tree)
     }
@@ -224,27 +224,38 @@ impl Datastore {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(&mut self, config: &[Element]) -> Result<Tree, Errors> {
+    pub fn read(&mut self, by: &Author, config: &[Element]) -> Result<Tree, Errors> {
         let mut tree = Tree::new(self.schema);
         let options = EditOptions {
             default: edit::Operation::Merge,
             continue_on_error: false,
         };
-        self.apply(&mut tree, config, options)?;
+        self.apply(&mut tree, by, config, options)?;
         Ok(tree)
     }
 
     fn apply(
         &mut self,
         tree: &mut Tree,
+        by: &Author,
         config: &[Element],
         options: EditOptions,
     ) -> Result<(), Errors> {
+        let mut given = Vec::new();
         let secrets = Secrets {
             sealer: self.sealer.as_mut(),
             stored: &self.running,
+            given: &mut given,
         };
-        edit::apply(tree, config, options, secrets)
+        edit::apply(tree, config, options, secrets)?;
+        if by.recovery {
+            return Ok(());
+        }
+        let secrets = given.iter().filter_map(|path| tree.find(path));
+        for secret in secrets {
+            self.nacm.may_update(&by.user, secret)?;
+        }
+        Ok(())
     }
 
     /// Makes a tree the candidate.

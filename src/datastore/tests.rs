@@ -257,6 +257,38 @@ fn a_changed_candidate_is_not_locked_and_a_locked_one_goes_with_its_session() {
     );
 }
 
+/// Stores every secret as the same ciphertext, as it does with one whose clear text is stored already.
+struct OneSecret;
+impl Sealer for OneSecret {
+    fn seal(
+        &mut self,
+        typedef: &str,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<Option<String>, RpcError> {
+        Ok((typedef == "secret").then(|| "$1$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned()))
+    }
+}
+
+#[test]
+fn whoever_may_not_write_a_secret_cannot_find_it_out_by_guessing() {
+    let running = Tree::new(Schema::load(&[]).unwrap());
+    let mut datastore =
+        Datastore::start(running, 1, Box::new(OneSecret), Parts::default()).unwrap();
+    let password = "<server><password>$0$guess</password></server>";
+    let Step::Store(staged) = commit(&mut datastore, password).unwrap() else {
+        panic!("there is a change to store");
+    };
+    datastore.complete(*staged);
+    let mallory = Author {
+        user: "mallory".to_owned(),
+        recovery: false,
+        ..author(2)
+    };
+    let refused = datastore.edited(Target::Running, &mallory, &cloud(password), MERGE);
+    assert_eq!(refused.err().unwrap()[0].tag, ErrorTag::AccessDenied);
+}
+
 /// One random edit of the cloud connection's configuration, always valid by itself.
 fn an_edit() -> impl Strategy<Value = String> {
     let operation = prop_oneof![Just("merge"), Just("replace"), Just("remove")];
@@ -294,6 +326,7 @@ fn edited(base: &Tree, edits: &[String]) -> Tree {
         let secrets = edit::Secrets {
             sealer: &mut NoSecrets,
             stored: &stored,
+            given: &mut Vec::new(),
         };
         edit::apply(&mut tree, &cloud(inner), MERGE, secrets).unwrap();
     }
@@ -313,7 +346,7 @@ proptest! {
         let mut tree = edited(&base, &edits);
         let diff = base.diff(&tree);
         let there = tree.to_xml();
-        tree.apply(&diff.reverse().unwrap()).unwrap();
+        tree.apply(&tree.diff(&base)).unwrap();
         tree.validate().unwrap();
         prop_assert_eq!(tree.to_xml(), base.to_xml());
         // And forth again, from the text that the store keeps.

@@ -64,6 +64,9 @@ pub struct Secrets<'a> {
     pub sealer: &'a mut dyn Sealer,
     /// Where a secret that is stored already keeps its form.
     pub stored: &'a Tree,
+    /// Gets the path of each secret that the edit gives, changed or not: whoever could give one without the right
+    /// to write it would learn from `<ok/>` that he guessed it.
+    pub given: &'a mut Vec<String>,
 }
 
 /// What an edit does beside its content.
@@ -345,9 +348,13 @@ impl Work<'_, '_, '_> {
             .secrets
             .sealer
             .seal(schema.typedef(), &value, stored.as_deref());
-        let value = sealed
-            .map_err(|error| error.at(&self.path))?
-            .unwrap_or(value);
+        let value = match sealed.map_err(|error| error.at(&self.path))? {
+            Some(sealed) => {
+                self.edit.secrets.given.push(self.path.clone());
+                sealed
+            }
+            None => value,
+        };
         let done = match self.at.find(&self.place)? {
             Some(mut leaf) => leaf.set(&value),
             None => self.at.create(&self.place, Some(&value)).map(|_| ()),

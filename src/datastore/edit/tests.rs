@@ -25,6 +25,7 @@ fn edit_with(tree: &mut Tree, default: Operation, config: &str) -> Result<(), Er
         Secrets {
             sealer: &mut NoSecrets,
             stored: &stored,
+            given: &mut Vec::new(),
         },
     )
 }
@@ -237,6 +238,7 @@ fn the_steps_of_a_path_inherit_their_module() {
         let secrets = Secrets {
             sealer: &mut NoSecrets,
             stored: &stored,
+            given: &mut Vec::new(),
         };
         apply(&mut tree, &elements, options, secrets).unwrap();
         let rule = "/ietf-netconf-acm:nacm/rule-list[name='l']/rule[name='r']/path";
@@ -271,7 +273,8 @@ fn continue_on_error_does_what_can_be_done_and_reports_the_rest() {
             options,
             Secrets {
                 sealer: &mut NoSecrets,
-                stored: &stored
+                stored: &stored,
+                given: &mut Vec::new()
             }
         )
         .unwrap_err()

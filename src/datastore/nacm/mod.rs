@@ -152,15 +152,34 @@ impl Nacm {
                 continue;
             }
             let decision = rules.decide(access, Subject::Node(node));
-            if !decision.permitted {
-                count(&self.denied.data_writes);
-                let what = format!("{} this", access.as_str());
-                return Err(decision
-                    .refusal(user, &what, ErrorKind::Data)
-                    .at(node.path()));
-            }
+            self.written(&decision, user, access, node)?;
         }
         Ok(())
+    }
+
+    /// Checks that a user may update one node, whether or not it changes.
+    ///
+    /// # Errors
+    /// `access-denied` with its path; it is counted.
+    pub fn may_update(&self, user: &str, node: Node<'_>) -> Result<(), RpcError> {
+        let decision = self.of(user).decide(Access::Update, Subject::Node(node));
+        self.written(&decision, user, Access::Update, node)
+    }
+
+    fn written(
+        &self,
+        decision: &Decision<'_>,
+        user: &str,
+        access: Access,
+        node: Node<'_>,
+    ) -> Result<(), RpcError> {
+        if decision.permitted {
+            return Ok(());
+        }
+        count(&self.denied.data_writes);
+        let what = format!("{} this", access.as_str());
+        let refusal = decision.refusal(user, &what, ErrorKind::Data);
+        Err(refusal.at(node.path()))
     }
 
     /// What a user may read, as a question for each node: parents first, and what is below a hidden node is hidden

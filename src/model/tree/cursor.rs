@@ -292,17 +292,9 @@ impl<'t> Cursor<'t> {
                     false => ffi::lyd_insert_after(other, self.node),
                 };
             }
-            parent.reroot();
+            parent.tree.reroot();
         }
         Ok(true)
-    }
-
-    /// Relinking may have changed the first top-level sibling.
-    fn reroot(&mut self) {
-        if !self.tree.root.is_null() {
-            // SAFETY: any of the top-level siblings leads to the first.
-            self.tree.root = unsafe { ffi::lyd_first_sibling(self.tree.root) };
-        }
     }
 }
 

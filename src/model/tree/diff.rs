@@ -1,7 +1,7 @@
 //! The difference of two trees.
 
 use super::{Node, Schema, Tree};
-use crate::model::error::{Errors, RpcError};
+use crate::model::error::Errors;
 
 /// What a diff does to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +46,6 @@ impl Diff {
     /// Whether a node at or below the path of a container or leaf (no lists on the way) changes.
     pub fn touches(&self, path: &str) -> bool {
         self.0.find(path).is_some()
-    }
-    /// What undoes it.
-    ///
-    /// # Errors
-    /// A diff that is none.
-    pub fn reverse(&self) -> Result<Self, RpcError> {
-        self.0.reversed().map(Self)
     }
     /// The diff as a tree of the changed nodes and their parents.
     pub fn tree(&self) -> &Tree {

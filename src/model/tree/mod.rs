@@ -271,6 +271,14 @@ impl Tree {
         }
     }
 
+    /// Whatever libyang has put in front: the root is the first sibling.
+    fn reroot(&mut self) {
+        if !self.root.is_null() {
+            // SAFETY: any of the top-level siblings leads to the first.
+            self.root = unsafe { ffi::lyd_first_sibling(self.root) };
+        }
+    }
+
     /// # Safety
     /// `raw` is a node of this tree, and no handle on it is used afterwards.
     unsafe fn free(&mut self, raw: *mut ffi::lyd_node) {
@@ -353,6 +361,7 @@ impl Tree {
             let options = (ffi::LYD_MERGE_DESTRUCT | ffi::LYD_MERGE_WITH_FLAGS) as u16;
             ffi::lyd_merge_tree(&mut self.root, copy, options);
         }
+        self.reroot();
     }
 
     /// Takes all nodes of another tree over.
@@ -366,6 +375,7 @@ impl Tree {
             let options = (ffi::LYD_MERGE_DESTRUCT | ffi::LYD_MERGE_WITH_FLAGS) as u16;
             ffi::lyd_merge_siblings(&mut self.root, root, options);
         }
+        self.reroot();
     }
 
     /// What turns this tree into `to`; defaults that nobody set do not count.
@@ -377,27 +387,18 @@ impl Tree {
         Diff(unsafe { Self::adopt(self.schema, diff) })
     }
 
-    /// The diff that undoes another.
-    fn reversed(&self) -> Result<Self, RpcError> {
-        let mut reversed = std::ptr::null_mut();
-        failure::clear(self.schema);
-        // SAFETY: the source is alive; the result is a new one, or null.
-        let code = unsafe { ffi::lyd_diff_reverse_all(self.root, &mut reversed) };
-        match code {
-            // SAFETY: fresh nodes or null.
-            ffi::LY_ERR::LY_SUCCESS => Ok(unsafe { Self::adopt(self.schema, reversed) }),
-            _ => Err(failure::first(self.schema)),
-        }
-    }
-
-    /// Applies a diff that was made from an equal tree.
+    /// Applies a diff that was made from an equal tree. Defaults go: a diff says nothing of them, and libyang would
+    /// put a second container beside one that is there by default, which its validation then frees under its own
+    /// feet.
     ///
     /// # Errors
     /// A diff that does not fit.
     pub fn apply(&mut self, diff: &Diff) -> Result<(), RpcError> {
+        self.retain(&mut |node| !node.is_default());
         failure::clear(self.schema);
         // SAFETY: both forests are alive; libyang copies what it takes from the diff.
         let code = unsafe { ffi::lyd_diff_apply_all(&mut self.root, diff.0.root) };
+        self.reroot();
         match code {
             ffi::LY_ERR::LY_SUCCESS => Ok(()),
             _ => Err(failure::first(self.schema)),

@@ -64,7 +64,7 @@ pub(super) fn copy_config(
             // What the caller may not read it cannot copy, either (RFC 8341, section 3.2.5).
             super::retrieve::visible(datastore, caller, datastore.config(from))
         }
-        Source::Config(config) => datastore.read(&elements(config)?)?,
+        Source::Config(config) => datastore.read(caller, &elements(config)?)?,
     };
     match to {
         Target::Running => datastore.replace_running(tree, caller),
@@ -90,10 +90,14 @@ pub(super) fn delete_config(named: Name) -> RpcError {
     }
 }
 
-pub(super) fn validate(datastore: &mut Datastore, source: &Source) -> Result<Step, Errors> {
+pub(super) fn validate(
+    datastore: &mut Datastore,
+    caller: &Author,
+    source: &Source,
+) -> Result<Step, Errors> {
     let mut tree: Tree = match source {
         Source::Datastore(name) => datastore.config(target(*name)?).duplicate(),
-        Source::Config(config) => datastore.read(&elements(config)?)?,
+        Source::Config(config) => datastore.read(caller, &elements(config)?)?,
     };
     tree.validate()?;
     Ok(Step::Done)

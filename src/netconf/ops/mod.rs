@@ -84,7 +84,7 @@ pub fn write(
             edit::copy_config(datastore, caller, target, &source)?
         }
         Rpc::DeleteConfig { target } => return Err(edit::delete_config(target).into()),
-        Rpc::Validate { source } => edit::validate(datastore, &source)?,
+        Rpc::Validate { source } => edit::validate(datastore, caller, &source)?,
         Rpc::Lock { target: named } => lock::lock(datastore, caller, target(named)?)?,
         Rpc::Unlock { target: named } => lock::unlock(datastore, caller, target(named)?)?,
         Rpc::Commit {

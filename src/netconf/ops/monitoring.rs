@@ -12,6 +12,8 @@ use crate::netconf::operations::{Peer, Statistics, Transport};
 
 /// Module of [`Monitoring`].
 pub const MODULE: &str = "ietf-netconf-monitoring";
+/// Module of access control, which counts refusals.
+pub const ACCESS_CONTROL: &str = "ietf-netconf-acm";
 /// Module of the list of modules.
 pub const YANG_LIBRARY: &str = "ietf-yang-library";
 

@@ -70,6 +70,11 @@ fn state(datastore: &Datastore, filter: Option<&Filter>, monitoring: &Monitoring
     if reaches(monitoring::MODULE) {
         monitoring.state(datastore, &mut state);
     }
+    if reaches(monitoring::ACCESS_CONTROL)
+        && let Err(error) = datastore.nacm().state(&mut state)
+    {
+        debug_assert!(false, "the counters of access control: {error}");
+    }
     if reaches(monitoring::YANG_LIBRARY) {
         state.merge(Tree::yang_library(schema));
     }
@@ -82,12 +87,12 @@ fn select(
     tree: &Tree,
     filter: Option<&Filter>,
 ) -> Result<Tree, RpcError> {
-    match (filter, caller.recovery) {
-        (None, _) => Ok(visible(datastore, caller, tree)),
-        (Some(filter), true) => filter.apply(tree),
-        (Some(filter), false) => {
-            filter.apply_in_view(tree, &mut datastore.nacm().view(&caller.user))
-        }
+    let nacm = datastore.nacm();
+    let sees_all = caller.recovery || nacm.shows_everything(&caller.user);
+    match filter {
+        None => Ok(visible(datastore, caller, tree)),
+        Some(filter) if sees_all => filter.apply(tree),
+        Some(filter) => filter.apply_in_view(tree, &mut nacm.view(&caller.user)),
     }
 }
 
@@ -95,7 +100,7 @@ fn select(
 pub(super) fn visible(datastore: &Datastore, caller: &Author, tree: &Tree) -> Tree {
     let mut copy = tree.duplicate();
     if !caller.recovery {
-        copy.retain(&mut datastore.nacm().view(&caller.user));
+        datastore.nacm().prune(&caller.user, &mut copy);
     }
     copy
 }
