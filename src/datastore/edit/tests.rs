@@ -250,7 +250,7 @@ fn the_steps_of_a_path_inherit_their_module() {
     );
     assert_eq!(
         rule("/s:system/s:dns-resolver/h:host[h:name=&quot;h.a&quot;]/h:address"),
-        "/ietf-system:system/dns-resolver/device-hosts:host[name=\"h.a\"]/address"
+        "/ietf-system:system/dns-resolver/device-hosts:host[name='h.a']/address"
     );
     assert_eq!(rule("/"), "/");
 }
