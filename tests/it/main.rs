@@ -4,6 +4,7 @@
 mod access;
 mod cloud;
 mod commit_table;
+mod datastore;
 mod machine;
 mod netconf;
 mod steps;
