@@ -260,7 +260,7 @@ impl<'t> Cursor<'t> {
         let Some(schema) = self.node().map(|node| node.schema()) else {
             return Ok(true);
         };
-        let mut parent = Cursor {
+        let parent = Cursor {
             // SAFETY: our own node.
             node: unsafe { (*self.node).parent }.cast(),
             tree: self.tree,
