@@ -324,7 +324,10 @@ fn tunnel_setup(
         surroundings: Surroundings::default(),
         record: Record::from_bytes(stored, &device.serial_number),
         store: Arc::clone(store) as Arc<dyn TunnelStore>,
-        announce: CloudConnection::announce(schema, |_, _| {}),
+        // No notification holds a secret.
+        announce: CloudConnection::announce(schema, |_, told| {
+            tracing::info!(notification = told.to_json(), "cloud connection");
+        }),
         print_state: CloudConnection::print_state(schema),
     }
 }
