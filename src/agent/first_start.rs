@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::datastore::edit::{self, EditOptions, Operation, Sealer, Secrets};
 use crate::model::error::{Errors, RpcError};
+use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::tree::Tree;
 use crate::model::xml::{self, Element, Scope};
@@ -87,7 +88,7 @@ pub(super) fn configuration(
         tree.duplicate().validate().map_err(refused)?;
     }
     let has_user = tree
-        .select("/ietf-system:system/authentication/user")
+        .select(&format!("{}/user", paths::AUTHENTICATION))
         .is_ok_and(|users| !users.is_empty());
     if has_user {
         return Ok((tree, false));

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod architecture;
 mod cloud;
 mod commit_table;
 mod datastore;
 mod machine;
 mod netconf;
+mod schema;
+mod source;
 mod steps;
 mod support;
 mod tunnel;

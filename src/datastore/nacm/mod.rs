@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::model::error::{ErrorTag, RpcError};
+use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::tree::{DefaultDeny, Diff, Node, NodeKind, Op, Operation, Tree};
 use rules::{About, Access, Rule, Rules};
@@ -223,7 +224,7 @@ impl Nacm {
         ];
         for (name, counter) in counters {
             let value = counter.load(Ordering::Relaxed).to_string();
-            into.set(&format!("/ietf-netconf-acm:nacm/{name}"), Some(&value))?;
+            into.set(&format!("{}/{name}", paths::NACM), Some(&value))?;
         }
         Ok(())
     }
