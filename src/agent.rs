@@ -126,6 +126,8 @@ impl Agent {
             options: &options,
             given: admin_password,
         };
+        // Before anything is made or told: a start that is going to fail makes no password and dials no cloud.
+        let doors = Doors::open(&options, &directory).await?;
         let (running, made_password) = running(schema, &store, &loaded, &key, first)?;
         let device = device::find(options.serial_number.as_deref(), &store)?;
 
@@ -142,34 +144,35 @@ impl Agent {
             providers: providers(&device, cloud),
         };
         let sealer = Box::new(DeviceSealer(key));
-        let datastore =
-            Datastore::start(running, loaded.next_commit, sealer, parts).map_err(stored)?;
+        let datastore = match Datastore::start(running, loaded.next_commit, sealer, parts) {
+            Ok(datastore) => datastore,
+            Err(errors) => {
+                // The tunnel ends with its only means to be told otherwise.
+                drop(shutdown);
+                drop(driver.await);
+                return Err(stored(errors));
+            }
+        };
         let (handle, owner) = Handle::start(datastore, store);
         let server = Server::new(handle, schema, known_limits.clone());
 
         let serve = serve(&server, &known_limits);
-        let (listeners, addresses) = listen(&options.ssh).await?;
         let ssh = SshServer::new(SshParts {
-            host_key: HostKey::load_or_create(&directory)?,
+            host_key: doors.host_key,
             users: known_users,
             limits: known_limits,
             serve: Arc::clone(&serve),
             shutdown: stopping.clone(),
         });
-        let socket = options
-            .socket
-            .clone()
-            .unwrap_or_else(|| directory.join(SOCKET_FILE));
-        let local = LocalServer::bind(&socket).await?;
 
         let mut parts = JoinSet::new();
-        parts.spawn(async move { ssh.run(listeners).await });
-        parts.spawn(local.run(serve, stopping));
+        parts.spawn(async move { ssh.run(doors.listeners).await });
+        parts.spawn(doors.local.run(serve, stopping));
         parts.spawn(async move { drop(owner.await) });
         parts.spawn(async move { drop(driver.await) });
         Ok(Self {
-            addresses,
-            socket,
+            addresses: doors.addresses,
+            socket: doors.socket,
             made_password,
             server,
             shutdown,
@@ -210,6 +213,32 @@ impl Agent {
         if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
             tracing::warn!("some sessions did not end in time and were cut off");
         }
+    }
+}
+
+/// Where managers come in; who knocks waits until somebody serves.
+struct Doors {
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    host_key: HostKey,
+    local: LocalServer,
+    socket: PathBuf,
+}
+
+impl Doors {
+    async fn open(options: &Options, directory: &Path) -> Result<Self, AgentError> {
+        let (listeners, addresses) = listen(&options.ssh).await?;
+        let socket = match &options.socket {
+            Some(socket) => socket.clone(),
+            None => directory.join(SOCKET_FILE),
+        };
+        Ok(Self {
+            listeners,
+            addresses,
+            host_key: HostKey::load_or_create(directory)?,
+            local: LocalServer::bind(&socket).await?,
+            socket,
+        })
     }
 }
 

@@ -355,3 +355,50 @@ async fn a_silent_client_does_not_keep_the_agent_from_stopping() {
     device.stop().await;
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_nothing_behind() {
+    let directory = TempDir::new().unwrap();
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut wrong = options(directory.path());
+    wrong.ssh.push(taken.local_addr().unwrap());
+    for _ in 0..2 {
+        let Err(error) = start_agent(wrong.clone()).await else {
+            panic!("it runs")
+        };
+        assert!(matches!(error, AgentError::Listen { .. }), "{error}");
+        assert!(!error.to_string().contains('\n'));
+    }
+    // Nor has it made a password that nobody was told.
+    let agent = soon(tether::agent::Agent::start(options(directory.path()), None))
+        .await
+        .unwrap();
+    assert!(agent.made_password().is_some());
+    soon(agent.stop()).await;
+}
+
+#[tokio::test]
+async fn the_first_registration_after_a_restart_tells_of_the_shutdown() {
+    let device = Device::connected().await;
+    let mark = device.cloud.mark();
+    let mut device = device.restart().await;
+    let reason = device.reconnected(mark).await;
+    assert_eq!(reason.as_deref(), Some("shutdown"));
+    assert!(device.up().await.is("last-down/reason", "shutdown"));
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn every_address_is_served_and_told_with_its_real_port() {
+    let directory = TempDir::new().unwrap();
+    let mut two = options(directory.path());
+    two.ssh.push("127.0.0.2:0".parse().unwrap());
+    let agent = start_agent(two).await.unwrap();
+    assert_eq!(agent.ssh_addresses().len(), 2);
+    for address in agent.ssh_addresses() {
+        assert_ne!(address.port(), 0);
+        let admin = SshSession::open(*address, "admin", ADMIN_PASSWORD).await;
+        assert!(admin.is_some());
+    }
+    soon(agent.stop()).await;
+}
