@@ -27,7 +27,7 @@ impl<'a> Parameters<'a> {
                 "with-defaults" => WITH_DEFAULTS_NAMESPACE,
                 _ => operation.namespace(),
             };
-            if parameter.namespace() != namespace {
+            if parameter.namespace() != namespace && !is_bare_config(&parameter) {
                 return Err(unknown_namespace(name, parameter.namespace()));
             }
             if found.iter().any(|other| other.name() == name) {
@@ -114,6 +114,11 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// Scripts around ncclient often send a `<config>` without a namespace. It can mean but one thing, so it is taken.
+fn is_bare_config(parameter: &Element<'_>) -> bool {
+    parameter.name() == "config" && parameter.namespace().is_empty()
+}
+
 fn unknown_element(name: &str) -> RpcError {
     let message = format!("there is no parameter \"{name}\" here");
     RpcError::protocol(ErrorTag::UnknownElement, message).info("bad-element", name)
@@ -166,7 +171,7 @@ fn named(parameters: &Parameters<'_>, name: &str) -> Result<Source, RpcError> {
             RpcError::protocol(ErrorTag::BadElement, message).info("bad-element", second.name())
         );
     }
-    if child.namespace() != NETCONF_NAMESPACE {
+    if child.namespace() != NETCONF_NAMESPACE && !is_bare_config(&child) {
         return Err(unknown_namespace(child.name(), child.namespace()));
     }
     match child.name() {

@@ -118,6 +118,27 @@ fn an_edit_has_its_options_and_its_content() {
 }
 
 #[test]
+fn a_config_without_a_namespace_is_taken_as_ncclient_sends_it() {
+    let edit = operation(
+        "<edit-config><target><candidate/></target><config xmlns=''><a xmlns='urn:a'/></config></edit-config>",
+    );
+    assert!(matches!(edit, Rpc::EditConfig(edit) if edit.config.contains("urn:a")));
+    let copy = operation(
+        "<copy-config><target><candidate/></target><source><config xmlns=''><a xmlns='urn:a'/></config></source></copy-config>",
+    );
+    assert!(matches!(
+        copy,
+        Rpc::CopyConfig {
+            source: Source::Config(_),
+            ..
+        }
+    ));
+    let error =
+        refusal("<edit-config><target><candidate/></target><config xmlns='urn:x'/></edit-config>");
+    assert_eq!(error.tag, ErrorTag::UnknownNamespace);
+}
+
+#[test]
 fn filters_are_kept_as_they_are() {
     let filtered = |xml: &str| match operation(&format!("<get>{xml}</get>")) {
         Rpc::Get { filter, .. } => filter,
