@@ -1,0 +1,43 @@
+"""The real agent, `tether agent`."""
+
+import socket
+
+from ncclient import manager
+
+from . import program
+from .session import Session, over_ssh
+
+PASSWORD = "correct horse"
+SERIAL = "210235A1XXX000000001"
+# Seconds in which ncclient has to be answered.
+ANSWER = 20
+
+
+class Agent(program.Program):
+    """An agent on a free port, ready when this returns."""
+
+    def __init__(self, directory, *options, password=PASSWORD):
+        self.directory = directory
+        directory.mkdir(exist_ok=True)
+        self.state = directory / "state"
+        env = {"TETHER_ADMIN_PASSWORD": password} if password else {}
+        super().__init__(
+            [program.TETHER, "agent", "--state-dir", self.state, "--ssh", "127.0.0.1:0", "--serial-number", SERIAL,
+             *options], directory / "agent.log", env)
+        ready = self.lines[self.line(lambda line: line.startswith("tether: ready "))]
+        self.port = int(ready.rpartition(":")[2])
+
+    def connect(self, user="admin", password=PASSWORD, **options):
+        """A session of ncclient, with its defaults but for the unknown host key."""
+        return manager.connect(host="127.0.0.1", port=self.port, username=user, password=password, timeout=ANSWER,
+                               hostkey_verify=False, **options)
+
+    def local(self):
+        """A session by hand on the local socket; root is `admin` there."""
+        stream = socket.socket(socket.AF_UNIX)
+        stream.connect(str(self.state / "tether.sock"))
+        return Session.on_socket(stream)
+
+    def ssh(self, key, user="admin"):
+        """A session by hand through the OpenSSH client."""
+        return over_ssh(self.port, user, key, self.directory / "ssh.log")
