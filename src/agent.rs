@@ -120,7 +120,7 @@ impl Agent {
         let directory = options.state_directory()?;
         let (store, loaded) = Store::open(&directory)?;
         let store = Arc::new(store);
-        let schema = Schema::load(&options.yang)?;
+        let schema = Schema::load(&options.yang_modules()?)?;
         let key = Arc::new(secret_key(&store, &directory)?);
         let first = FirstStart {
             options: &options,

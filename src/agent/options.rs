@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
+use crate::model::schema::ExtraModule;
+
 /// Options of `tether agent`; an argument comes before the key of the same name in the file.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -76,6 +78,14 @@ pub enum OptionsError {
         /// Why, in one line.
         reason: String,
     },
+    /// A YANG module cannot be read.
+    #[error("the YANG module {path} (--yang) cannot be read: {source}", path = path.display())]
+    Yang {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// There is no place to keep state.
     #[error("no state directory: give --state-dir DIR, or set HOME or XDG_STATE_HOME")]
     NoStateDirectory,
@@ -116,6 +126,23 @@ impl Options {
             restart_command: file.restart_command,
             shutdown_command: file.shutdown_command,
         })
+    }
+
+    /// The further YANG modules; a file is named `MODULE.yang` or `MODULE@REVISION.yang` (RFC 7950, section 5.2).
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn yang_modules(&self) -> Result<Vec<ExtraModule>, OptionsError> {
+        let read = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).map_err(|source| OptionsError::Yang {
+                path: path.clone(),
+                source,
+            })?;
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let name = stem.split('@').next().unwrap_or_default().to_owned();
+            Ok(ExtraModule { name, text })
+        };
+        self.yang.iter().map(read).collect()
     }
 
     /// The state directory, given or by default.
@@ -175,6 +202,25 @@ mod tests {
         assert_eq!(options.ssh, ["0.0.0.0:830".parse().unwrap()]);
         assert_eq!(options.serial_number.as_deref(), Some("ARGUMENT"));
         assert_eq!(options.log_format, Some(LogFormat::Json));
+    }
+
+    #[test]
+    fn a_yang_file_gives_its_name_and_its_text() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("toaster@2026-01-01.yang");
+        std::fs::write(&path, "module toaster { }").unwrap();
+        let options = |yang| Options {
+            yang,
+            ..Options::default()
+        };
+        let modules = options(vec![path]).yang_modules().unwrap();
+        assert_eq!(
+            (modules[0].name.as_str(), modules[0].text.as_str()),
+            ("toaster", "module toaster { }")
+        );
+        let missing = options(vec![directory.path().join("missing.yang")]);
+        let error = missing.yang_modules().unwrap_err().to_string();
+        assert!(error.contains("missing.yang"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The YANG context: which modules the agent implements, with which features.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use yang5::context::{Context, ContextFlags, EmbeddedModuleKey, EmbeddedModules};
 use yang5::schema::SchemaModule;
@@ -43,13 +42,22 @@ const IMPLEMENTED: &[(&str, &[&str])] = &[
     ("device-management", &[]),
 ];
 
+/// A module beside those that the agent brings.
+#[derive(Clone, Debug)]
+pub struct ExtraModule {
+    /// Module name.
+    pub name: String,
+    /// The module in YANG.
+    pub text: String,
+}
+
 /// Why the schema could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// libyang refused a module.
     #[error("YANG module {module}: {reason}")]
     Module {
-        /// Name or file of the module.
+        /// Name of the module.
         module: String,
         /// What libyang says.
         reason: String,
@@ -83,11 +91,11 @@ pub struct Module {
 }
 
 impl Schema {
-    /// Makes the context with the agent's own set of modules and those in `extra` (the `--yang` option).
+    /// Makes the context with the agent's own set of modules and `extra` ones, which may import one another.
     ///
     /// # Errors
     /// A module that libyang cannot load, with its words.
-    pub fn load(extra: &[PathBuf]) -> Result<Self, SchemaError> {
+    pub fn load(extra: &[ExtraModule]) -> Result<Self, SchemaError> {
         let failed = |module: &str, error: &yang5::Error| SchemaError::Module {
             module: module.to_owned(),
             reason: error.msg.clone().unwrap_or_else(|| "refused".to_owned()),
@@ -96,7 +104,7 @@ impl Schema {
             .map_err(|error| failed("(context)", &error))?;
         super::tree::quiet();
         // libyang keeps a pointer to the map, so it lives as long as the context: for ever.
-        context.set_embedded_modules(Box::leak(Box::new(embedded())));
+        context.set_embedded_modules(Box::leak(Box::new(embedded(extra))));
         let wanted: Vec<_> = IMPLEMENTED
             .iter()
             .map(|(name, features)| (*name, None, *features))
@@ -104,15 +112,10 @@ impl Schema {
         context
             .load_modules(&wanted)
             .map_err(|error| failed("of the agent", &error))?;
-        for file in extra {
-            let (directory, name) = file_parts(file);
-            let label = file.display().to_string();
+        for module in extra {
             context
-                .set_searchdir(directory)
-                .map_err(|error| failed(&label, &error))?;
-            context
-                .load_module(&name, None, &["*"])
-                .map_err(|error| failed(&label, &error))?;
+                .load_module(&module.name, None, &["*"])
+                .map_err(|error| failed(&module.name, &error))?;
         }
         let context = Box::leak(Box::new(context));
         let raw =
@@ -194,7 +197,8 @@ impl Schema {
     }
 }
 
-fn embedded() -> EmbeddedModules {
+/// Every module that libyang can ask for. It is given no directory to search, since it would search all those below.
+fn embedded(extra: &[ExtraModule]) -> EmbeddedModules {
     let mut modules: EmbeddedModules = HashMap::new();
     for (name, revision, text) in MODULES {
         modules.insert(
@@ -202,7 +206,24 @@ fn embedded() -> EmbeddedModules {
             text,
         );
     }
+    for module in extra {
+        // Leaked with the context.
+        let name: &'static str = module.name.clone().leak();
+        let text: &'static str = module.text.clone().leak();
+        modules.insert(
+            EmbeddedModuleKey::new(name, latest_revision(text), None, None),
+            text,
+        );
+    }
     modules
+}
+
+/// The first `revision` of a module, which by RFC 7950, section 7.1.9, should be the latest.
+fn latest_revision(text: &str) -> Option<&str> {
+    let mut words = text.split_whitespace();
+    words.find(|word| *word == "revision")?;
+    let date = words.next()?.trim_matches(['"', '\'', '{', ';']);
+    (date.len() == "2026-11-22".len()).then_some(date)
 }
 
 fn features(module: &SchemaModule<'_>) -> Vec<String> {
@@ -223,16 +244,41 @@ fn is_yang_1_1(module: &SchemaModule<'_>) -> bool {
     })
 }
 
-/// Directory and module name of a file `name[@revision].yang`.
-fn file_parts(file: &Path) -> (PathBuf, String) {
-    let stem = file
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let name = stem.split('@').next().unwrap_or_default().to_owned();
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    (directory, name)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extra(name: &str, inside: &str) -> ExtraModule {
+        ExtraModule {
+            name: name.to_owned(),
+            text: format!(
+                "module {name} {{ namespace \"urn:{name}\"; prefix p; {inside} revision 2026-01-01; }}"
+            ),
+        }
+    }
+
+    #[test]
+    fn extra_modules_may_import_one_another_and_those_of_the_agent() {
+        let types = extra("kitchen-types", "");
+        let toaster = extra(
+            "toaster",
+            "import kitchen-types { prefix t; revision-date 2026-01-01; } import ietf-inet-types { prefix inet; }",
+        );
+        let schema = Schema::load(&[toaster, types]).unwrap();
+        let implemented: Vec<_> = schema
+            .modules()
+            .filter(|module| module.implemented)
+            .map(|module| module.name)
+            .collect();
+        assert!(implemented.contains(&"toaster".to_owned()));
+    }
+
+    #[test]
+    fn an_extra_module_that_imports_what_is_not_there_is_refused_by_its_name() {
+        let toaster = extra("toaster", "import electricity { prefix e; }");
+        let error = Schema::load(&[toaster])
+            .err()
+            .map(|error| error.to_string());
+        assert!(error.is_some_and(|error| error.contains("toaster")));
+    }
 }
