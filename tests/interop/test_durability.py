@@ -6,6 +6,7 @@ import random
 import re
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 from harness.config import CLOUD, cloud
@@ -56,14 +57,13 @@ def commit_until_killed(agent, session, number, seconds):
 
 def test_after_kill_9_running_is_what_was_acknowledged_last_or_was_in_flight(start):
     chance = random.Random(6241)
-    tried = acknowledged = unacknowledged = 0
+    tried = acknowledged = 0
     for _ in range(ROUNDS):
         agent = start()
         session = agent.local()
         session.hello()
         kept = number_in(session)
         assert kept in (acknowledged, tried)
-        unacknowledged += kept > acknowledged
         tried, acknowledged = commit_until_killed(agent, session, kept, chance.uniform(0, LONGEST_ROUND))
         session.close()
     assert acknowledged > ROUNDS, "each round should see a few commits"
@@ -81,7 +81,7 @@ def test_a_commit_is_synchronised_before_its_ok_leaves(agent, tmp_path):
             if strace.poll() is not None:
                 pytest.skip(f"strace cannot attach here: {strace.stderr.read().decode().strip()}")
             tracers = re.findall(r"TracerPid:\t(\d+)", "".join(
-                (task / "status").read_text() for task in tasks(agent)))
+                (task / "status").read_text() for task in Path(f"/proc/{agent.process.pid}/task").iterdir()))
             return tracers and all(tracer != "0" for tracer in tracers)
         wait_until("strace is attached", is_attached)
         for number in range(1, 11):
@@ -102,11 +102,6 @@ def test_a_commit_is_synchronised_before_its_ok_leaves(agent, tmp_path):
             assert synchronised is not None, f"the ok of line {place} left before the sync:\n" + call
             commits, asked = commits + 1, None
     assert commits == 10
-
-
-def tasks(agent):
-    from pathlib import Path
-    return Path(f"/proc/{agent.process.pid}/task").iterdir()
 
 
 @pytest.fixture
@@ -136,9 +131,8 @@ def test_a_full_disk_refuses_the_commit_and_nothing_else(start, small_disk):
         assert number < 1000, "a full disk takes any number of commits"
         assert session.rpc(edit(number)).is_ok
         refused = next(iter(session.rpc(COMMIT).errors), None)
-    assert (refused.kind, refused.tag) in (("application", "operation-failed"), ("application", "resource-denied"),
-                                           ("protocol", "resource-denied"), ("protocol", "operation-failed"))
-    assert re.search(r"No space left|disk is full|full", refused.message), refused.message
+    assert (refused.kind, refused.tag) == ("application", "resource-denied")
+    assert "no space left on device" in refused.message
     assert number_in(session) == number - 1
     ballast.unlink()
     assert session.rpc(COMMIT).is_ok
