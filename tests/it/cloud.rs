@@ -7,6 +7,7 @@ use tether::sim::cloud::{Channel, Flaw, Misbehaviour, Step, What};
 
 use crate::support::{
     Device, PASSWORD, PATIENCE, SERIAL, host, open, options, registered, soon, start_agent,
+    trust_anchor,
 };
 
 /// Seconds from now until the next attempt.
@@ -336,4 +337,93 @@ async fn an_agent_stops_within_five_seconds_whatever_the_cloud_does() {
         device.stop().await;
         assert!(begun.elapsed() < Duration::from_secs(5), "{step}");
     }
+}
+
+#[tokio::test]
+async fn a_cloud_with_an_ipv6_address_alone_is_reached() {
+    let mut device = Device::start().await;
+    let six = device.cloud.listen("[::1]:0".parse().unwrap()).await;
+    // A machine without IPv6 cannot show this.
+    let Ok(six) = six else { return };
+    let server = format!(
+        "<server><ipv6><domain>::1</domain></ipv6><port>{}</port><password>$0${PASSWORD}</password></server>",
+        six.port()
+    );
+    let trust = trust_anchor("reference", device.cloud.ca_pem());
+    device.commit_cloud(&format!("{server}{trust}")).await;
+    let state = device.up().await;
+    assert!(state.is("server-address", "::1"));
+    assert!(state.is("server-domain", "::1"));
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn ipv6_is_tried_when_ipv4_fails() {
+    let mut device = Device::start().await;
+    let six = device.cloud.listen("[::1]:0".parse().unwrap()).await;
+    let Ok(six) = six else { return };
+    let server = format!(
+        "<server><domain>127.77.0.1</domain><ipv6><domain>::1</domain></ipv6><port>{}</port><password>$0${PASSWORD}</password></server>",
+        six.port()
+    );
+    let trust = trust_anchor("reference", device.cloud.ca_pem());
+    device.commit_cloud(&format!("{server}{trust}")).await;
+    let state = device.up().await;
+    assert!(state.is("server-address", "::1"));
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn every_address_of_a_static_host_is_tried() {
+    let mut device = Device::start().await;
+    let whole = device.whole_configuration(PASSWORD).replace(
+        "<address>127.0.0.1</address>",
+        "<address>127.77.0.1</address><address>127.77.0.2</address><address>127.0.0.1</address>",
+    );
+    device.commit(&whole).await;
+    let state = device.up().await;
+    assert!(state.is("server-address", "127.0.0.1"));
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_address_that_the_device_does_not_have_is_named() {
+    let mut device = Device::connected().await;
+    device
+        .commit_cloud("<server><source-ip>192.0.2.1</source-ip></server>")
+        .await;
+    device.failed("source-ip-missing").await;
+    let removed = r#"<server><source-ip xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="delete"/></server>"#;
+    device.commit_cloud(removed).await;
+    device.up().await;
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn without_its_trust_anchor_the_cloud_is_not_trusted() {
+    let mut device = Device::connected().await;
+    let removed =
+        r#"<trust xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="delete"/>"#;
+    device.commit_cloud(removed).await;
+    let state = device.failed("tls-failed").await;
+    assert!(state.is("last-down/reason", "configuration-changed"));
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn all_of_cloud_management_may_go_and_come_back() {
+    let mut device = Device::connected().await;
+    let mark = device.cloud.mark();
+    let gone = r#"<cloud-management xmlns="urn:tether:yang:cloud-management" xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="delete"/>"#;
+    device.commit(gone).await;
+    device.cloud_sees_close(mark, 1000).await;
+    device
+        .wait_state(|state| state.is("device-state", "idle"))
+        .await;
+    let mark = device.cloud.mark();
+    device.configure_cloud().await;
+    let reason = device.reconnected(mark).await;
+    assert_eq!(reason.as_deref(), Some("configuration-changed"));
+    device.up().await;
+    device.stop().await;
 }

@@ -13,4 +13,5 @@ mod source;
 mod steps;
 mod support;
 mod tunnel;
+mod unbinding;
 mod wire;

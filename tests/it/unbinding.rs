@@ -1,0 +1,138 @@
+//! The unbinding code over its whole life, as leaf and as action (cloud-protocol.md, "Unbinding").
+
+use tether::sim::cloud::{Misbehaviour, Step, What};
+
+use crate::support::{Device, cloud_management, registered};
+
+fn code(code: &str) -> String {
+    format!("<unbinding-code>{code}</unbinding-code>")
+}
+
+/// The numbers of the codes that the cloud has judged, in order, whether or not its answer went out.
+fn judged(device: &Device) -> Vec<u64> {
+    let events = device.cloud.events();
+    let ids = events.iter().filter_map(|event| match event.what {
+        What::Unbind { id, .. } => Some(id),
+        _ => None,
+    });
+    ids.collect()
+}
+
+#[tokio::test]
+async fn a_code_without_an_answer_is_sent_again_after_a_restart_under_its_number() {
+    let mut device = Device::start_with(registered().unbinding_code("4711")).await;
+    device
+        .cloud
+        .set_misbehaviour(Step::Unbind, Misbehaviour::Silent);
+    device.configure_cloud().await;
+    device.up().await;
+    device.commit_cloud(&code("4711")).await;
+    device
+        .cloud_sees(0, |what| matches!(what, What::Misbehaved { .. }))
+        .await;
+    assert!(device.state().await.is("unbinding/status", "sent"));
+    let mut device = device.restart().await;
+    device.cloud.clear_misbehaviour(None);
+    device.act("<reset-tunnel/>").await;
+    device
+        .wait_state(|state| state.is("unbinding/status", "accepted"))
+        .await;
+    assert_eq!(judged(&device), [1, 1]);
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_committed_while_the_tunnel_is_down_goes_out_when_it_is_up() {
+    let mut device = Device::start_with(registered().unbinding_code("4711")).await;
+    device.commit_cloud(&code("4711")).await;
+    device
+        .wait_state(|state| state.is("unbinding/status", "pending"))
+        .await;
+    device.configure_cloud().await;
+    device
+        .wait_state(|state| state.is("unbinding/status", "accepted"))
+        .await;
+    assert_eq!(judged(&device), [1]);
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_that_is_withdrawn_before_it_was_sent_is_not_sent() {
+    let mut device = Device::start().await;
+    device.commit_cloud(&code("4711")).await;
+    let withdrawn = r#"<unbinding-code xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="delete"/>"#;
+    device.commit_cloud(withdrawn).await;
+    device
+        .wait_state(|state| state.is("unbinding/status", "none"))
+        .await;
+    device.configure_cloud().await;
+    device.up().await;
+    device.round_trip().await;
+    assert_eq!(judged(&device).len(), 1, "the probe alone");
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_removed_and_set_again_is_sent_again() {
+    let mut device = Device::connected().await;
+    for round in 1..=2 {
+        device.commit_cloud(&code("4712")).await;
+        device
+            .cloud_sees(
+                0,
+                |what| matches!(what, What::Unbind { id, .. } if *id == round),
+            )
+            .await;
+        let withdrawn = r#"<unbinding-code xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="delete"/>"#;
+        device.commit_cloud(withdrawn).await;
+    }
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_code_committed_again_is_not_sent_again_but_the_action_is() {
+    let mut device = Device::connected().await;
+    device.commit_cloud(&code("4712")).await;
+    device.commit_cloud(&code("4712")).await;
+    device.act("<unbind><code>4712</code></unbind>").await;
+    device
+        .cloud_sees(0, |what| matches!(what, What::Unbind { id: 2, .. }))
+        .await;
+    assert_eq!(judged(&device), [1, 2]);
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_later_code_takes_the_place_of_one_without_an_answer() {
+    let mut device = Device::start_with(registered().unbinding_code("4711")).await;
+    device
+        .cloud
+        .set_misbehaviour_times(Step::Unbind, Misbehaviour::Silent, 1);
+    device.configure_cloud().await;
+    device.up().await;
+    device.commit_cloud(&code("4712")).await;
+    device.commit_cloud(&code("4711")).await;
+    device
+        .wait_state(|state| state.is("unbinding/status", "accepted"))
+        .await;
+    assert_eq!(judged(&device), [1, 2]);
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_outside_its_range_is_refused() {
+    let mut device = Device::start().await;
+    for text in [String::new(), "x".repeat(128)] {
+        let edit = cloud_management(&code(&text));
+        let refused = crate::support::refused(device.session.edit_config("candidate", &edit).await);
+        assert_eq!(refused[0].tag, "invalid-value");
+        let action = format!(
+            r#"<action xmlns="urn:ietf:params:xml:ns:yang:1">{}</action>"#,
+            cloud_management(&format!("<unbind><code>{text}</code></unbind>"))
+        );
+        let refused = crate::support::refused(device.session.rpc(&action).await);
+        assert_eq!(refused[0].tag, "invalid-value");
+    }
+    assert!(device.state().await.is("unbinding/status", "none"));
+    device.stop().await;
+}
