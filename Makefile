@@ -13,6 +13,7 @@ help: ## this list
 setup: ## what a build needs: packages (apt-get), .venv, published YANG modules, patched crates
 	@.ci/setup
 
+# With an example in it, cargo chooses the same features as for the tests, so neither compiles the crates anew.
 demo: setup ## an orchestrator's commit drives the tunnel, on loopback; STAY=1 stays up
 	$(heading) "building"
 	$(CARGO) build --locked --bin tether --example cloud

@@ -148,6 +148,8 @@ class Cloud(Program):
                 self.story.tell("cloud", text)
             if re.search(pattern, text):
                 return
+        if self.process.poll() is not None:
+            raise Missed(f"the cloud ended before it saw {pattern!r}")
         raise Missed(f"the cloud did not see {pattern!r} within {STEP} s")
 
     def obey(self, command):
@@ -270,16 +272,18 @@ def reset(story, cloud, device):
 
 
 def stay(story, cloud, device):
-    story.chapter("Everything stays up until Ctrl-C")
-    story.tell("device", f"""\
+    story.chapter("Everything stays up until Ctrl-C; try, from here:")
+    print(f"""\
 {BINARIES / "tether"} cli --socket {device.state / "tether.sock"} -c "display cloud-management state"
 TETHER_ADMIN_PASSWORD={device.password} .venv/bin/python examples/configure.py --device {device.address} --reset-tunnel
-ssh -p {device.address.rpartition(":")[2]} -s admin@127.0.0.1 netconf     (password {device.password})""")
+ssh -p {device.address.rpartition(":")[2]} -s admin@127.0.0.1 netconf     (password {device.password})
+""", flush=True)
+    cloud.seen = len(cloud.lines)
     while device.process.poll() is None and cloud.process.poll() is None:
         line = cloud.line(cloud.seen, time.monotonic() + 1)
         if line is not None:
             cloud.seen += 1
-            story.tell("cloud", line)
+            story.tell("cloud", line.rstrip())
     raise Missed("cloud or device ended by itself")
 
 

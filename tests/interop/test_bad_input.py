@@ -86,6 +86,16 @@ def test_one_wrong_value_takes_the_whole_edit_back(connect):
     assert "alice" not in text and "keepalive-interval" not in text
 
 
+def test_a_secret_of_another_device_is_refused(connect, start, tmp_path):
+    other = start(directory=tmp_path / "other")
+    with other.connect() as session:
+        session.edit_config(target="running", config=config(server("<password>$0$cloud-Pa55</password>")))
+        secret = session.get_config("running").data_ele.findtext(f".//{{{CLOUD}}}password")
+    with pytest.raises(RPCError, match="cannot be opened with the key of this device") as caught:
+        connect().edit_config(target="candidate", config=config(server(f"<password>{secret}</password>")))
+    assert (caught.value.tag, caught.value.path) == ("invalid-value", path("server", "password"))
+
+
 def test_a_secret_of_this_device_can_be_written_back(connect):
     session = connect()
     session.edit_config(target="running", config=config(server("<password>$0$cloud-Pa55</password>")))

@@ -170,6 +170,16 @@ def test_a_second_hello_and_a_wrong_base_end_the_session(by_hand, other):
     assert session.receive_end() == b""
 
 
+def test_a_session_beyond_the_limit_is_refused_and_the_others_go_on(by_hand, other):
+    other.edit_config(target="running", config=config(limits(sessions=2)))
+    session = by_hand()
+    session.hello()
+    with suppress(Ended):
+        by_hand().hello()
+        raise AssertionError("a third session is let in")
+    assert "<data" in session.rpc(GET).text
+
+
 def test_sixteen_sessions_work_side_by_side(agent, key):
     sessions = [agent.ssh(key) for _ in range(16)]
     for session in sessions:
