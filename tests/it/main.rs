@@ -8,6 +8,7 @@ mod commit_table;
 mod datastore;
 mod machine;
 mod netconf;
+mod round_trip;
 mod schema;
 mod source;
 mod steps;
