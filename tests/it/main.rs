@@ -3,6 +3,7 @@
 
 mod access;
 mod architecture;
+mod chaos;
 mod cloud;
 mod commit_table;
 mod datastore;
