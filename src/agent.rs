@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::datastore::driver::Handle;
 use crate::datastore::store::{Loaded, Store, StoreError};
 use crate::datastore::subscriber::{ActionHandler, StateProvider};
-use crate::datastore::{Datastore, Parts};
+use crate::datastore::{Datastore, Parts, Target};
 use crate::model::error::{Errors, RpcError};
 use crate::model::paths;
 use crate::model::schema::{Schema, SchemaError};
@@ -128,7 +128,7 @@ impl Agent {
         };
         // Before anything is made or told: a start that is going to fail makes no password and dials no cloud.
         let doors = Doors::open(&options, &directory).await?;
-        let (running, made_password) = running(schema, &store, &loaded, &key, first)?;
+        let (running, made_password) = running(schema, &loaded, &key, first)?;
         let device = device::find(options.serial_number.as_deref(), &store)?;
 
         let (shutdown, stopping) = watch::channel(false);
@@ -144,13 +144,17 @@ impl Agent {
             providers: providers(&device, cloud),
         };
         let sealer = Box::new(DeviceSealer(key));
-        let datastore = match Datastore::start(running, loaded.next_commit, sealer, parts) {
+        let started = Datastore::start(running, loaded.next_commit, sealer, parts);
+        let kept = started
+            .map_err(stored)
+            .and_then(|datastore| keep_first(&store, &loaded, datastore));
+        let datastore = match kept {
             Ok(datastore) => datastore,
-            Err(errors) => {
+            Err(error) => {
                 // The tunnel ends with its only means to be told otherwise.
                 drop(shutdown);
                 drop(driver.await);
-                return Err(stored(errors));
+                return Err(error);
             }
         };
         let (handle, owner) = Handle::start(datastore, store);
@@ -251,7 +255,6 @@ struct FirstStart<'a> {
 /// The running configuration: what was stored, or that of the first start.
 fn running(
     schema: Schema,
-    store: &Store,
     loaded: &Loaded,
     key: &Arc<SecretKey>,
     first: FirstStart<'_>,
@@ -264,8 +267,21 @@ fn running(
     let mut sealer = DeviceSealer(Arc::clone(key));
     let file = first.options.factory_default.as_deref();
     let (tree, has_admin) = first_start::configuration(schema, file, &password, &mut sealer)?;
-    store.snapshot(0, tree.to_xml().as_bytes())?;
     Ok((tree, (made && has_admin).then_some(password)))
+}
+
+/// Stores the configuration of the first start. Not before every part has taken it: a factory default that one of them
+/// refuses would else be refused for ever.
+fn keep_first(
+    store: &Store,
+    loaded: &Loaded,
+    datastore: Datastore,
+) -> Result<Datastore, AgentError> {
+    if loaded.is_first_start() {
+        let first = datastore.config(Target::Running).to_xml();
+        store.snapshot(0, first.as_bytes())?;
+    }
+    Ok(datastore)
 }
 
 fn restore(schema: Schema, loaded: &Loaded) -> Result<Tree, AgentError> {
@@ -389,3 +405,6 @@ async fn listen(wanted: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAd
     }
     Ok((listeners, addresses))
 }
+
+#[cfg(test)]
+mod tests;
