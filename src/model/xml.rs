@@ -12,7 +12,54 @@ use quick_xml::events::{BytesStart, Event};
 use super::error::{ErrorTag, RpcError};
 
 /// Prefixes in scope; the empty prefix is the default namespace.
-pub type Scope = Arc<BTreeMap<String, String>>;
+///
+/// An element adds its own declarations to those around it without copying them: a document of many elements that
+/// declare something, below many declarations, would else take thousands of times its length.
+#[derive(Clone, Debug, Default)]
+pub struct Scope(Option<Arc<Declarations>>);
+
+/// What one element declares, within the scope around it.
+#[derive(Debug)]
+struct Declarations {
+    own: BTreeMap<String, String>,
+    outer: Scope,
+}
+
+impl Scope {
+    /// Declarations around a document.
+    pub fn new(own: BTreeMap<String, String>) -> Self {
+        Self::default().with(own)
+    }
+
+    /// The scope inside an element of this one that declares `own`.
+    fn with(&self, own: BTreeMap<String, String>) -> Self {
+        if own.is_empty() {
+            return self.clone();
+        }
+        let outer = self.clone();
+        Self(Some(Arc::new(Declarations { own, outer })))
+    }
+
+    /// The namespace of a prefix.
+    pub fn get(&self, prefix: &str) -> Option<&str> {
+        let found = self.levels().find_map(|level| level.own.get(prefix));
+        found.map(String::as_str)
+    }
+
+    /// Every prefix that is bound here, with its namespace.
+    pub fn in_force(&self) -> BTreeMap<&str, &str> {
+        let mut bound = BTreeMap::new();
+        for (prefix, namespace) in self.levels().flat_map(|level| &level.own) {
+            bound.entry(prefix.as_str()).or_insert(namespace.as_str());
+        }
+        bound
+    }
+
+    /// The innermost first.
+    fn levels(&self) -> impl Iterator<Item = &Declarations> {
+        std::iter::successors(self.0.as_deref(), |level| level.outer.0.as_deref())
+    }
+}
 
 /// An attribute that is no namespace declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,31 +191,26 @@ fn is_xml_character(c: char) -> bool {
 
 fn start(tag: &BytesStart<'_>, outer: &Scope) -> Result<Element, RpcError> {
     let mut plain = Vec::new();
-    let mut declared = Vec::new();
+    let mut declared = BTreeMap::new();
     for attribute in tag.attributes() {
         let attribute =
             attribute.map_err(|error| malformed(format!("a bad attribute: {error}")))?;
         let value = unescape(&attribute.value)?;
         let key: &str = attribute.key.as_ref();
         match key.strip_prefix("xmlns") {
-            Some("") => declared.push((String::new(), value)),
-            Some(rest) if rest.starts_with(':') => declared.push((rest[1..].to_owned(), value)),
+            Some("") => drop(declared.insert(String::new(), value)),
+            Some(rest) if rest.starts_with(':') => {
+                declared.insert(rest[1..].to_owned(), value);
+            }
             _ => plain.push((key.to_owned(), value)),
         }
     }
-    let scope = match declared.is_empty() {
-        true => Arc::clone(outer),
-        false => {
-            let mut scope = (**outer).clone();
-            scope.extend(declared);
-            Arc::new(scope)
-        }
-    };
+    let scope = outer.with(declared);
     let tag_name = tag.name();
     let (prefix, name) = split(tag_name.as_ref());
     let namespace = match prefix {
         Some(prefix) => bound(&scope, prefix)?,
-        None => scope.get("").cloned().unwrap_or_default(),
+        None => scope.get("").unwrap_or_default().to_owned(),
     };
     let mut attributes = Vec::with_capacity(plain.len());
     for (key, value) in plain {
@@ -204,7 +246,7 @@ fn bound(scope: &Scope, prefix: &str) -> Result<String, RpcError> {
     }
     scope
         .get(prefix)
-        .cloned()
+        .map(str::to_owned)
         .ok_or_else(|| malformed(format!("the prefix {prefix:?} is not declared")))
 }
 
@@ -244,6 +286,36 @@ mod tests {
         assert_eq!(element.attribute(Some("urn:b"), "op"), Some("x"));
         assert_eq!(element.children[0].namespace, "urn:b");
         assert_eq!(element.children[0].attribute(None, "d"), Some("1"));
+    }
+
+    #[test]
+    fn an_inner_declaration_hides_an_outer_one() {
+        let element =
+            one(r#"<p:a xmlns:p="urn:1" xmlns:q="urn:2"><p:b xmlns:p="urn:3"/></p:a>"#).unwrap();
+        let inside = &element.children[0];
+        assert_eq!(inside.namespace, "urn:3");
+        assert_eq!(
+            inside.scope.in_force(),
+            [("p", "urn:3"), ("q", "urn:2")].into()
+        );
+        assert_eq!(element.scope.get("p"), Some("urn:1"));
+    }
+
+    #[test]
+    fn elements_that_declare_something_do_not_copy_what_they_inherit() {
+        let outer: String = (0..1000)
+            .map(|n| format!(" xmlns:p{n}='urn:{n}'"))
+            .collect();
+        let inner = "<b xmlns:q='urn:q'/>".repeat(1000);
+        let element = one(&format!("<a{outer}>{inner}</a>")).unwrap();
+        for child in &element.children {
+            let level = child.scope.0.as_ref().unwrap();
+            assert_eq!(level.own.len(), 1);
+            assert!(Arc::ptr_eq(
+                level.outer.0.as_ref().unwrap(),
+                element.scope.0.as_ref().unwrap()
+            ));
+        }
     }
 
     #[test]

@@ -164,16 +164,13 @@ fn write_element(element: &Element, out: &mut String) {
         element.name,
         escape(&element.namespace)
     );
-    for (prefix, namespace) in element
-        .scope
-        .iter()
-        .filter(|(prefix, _)| !prefix.is_empty())
-    {
+    let in_force = element.scope.in_force();
+    for (prefix, namespace) in in_force.iter().filter(|(prefix, _)| !prefix.is_empty()) {
         let _ = write!(out, " xmlns:{prefix}=\"{}\"", escape(namespace));
     }
     for attribute in &element.attributes {
-        let bound = element.scope.iter().find(|(prefix, namespace)| {
-            !prefix.is_empty() && Some(namespace.as_str()) == attribute.namespace.as_deref()
+        let bound = in_force.iter().find(|(prefix, namespace)| {
+            !prefix.is_empty() && Some(**namespace) == attribute.namespace.as_deref()
         });
         let prefix = bound
             .map(|(prefix, _)| format!("{prefix}:"))

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::model::schema::Schema;
 use crate::model::tree::Tree;
@@ -109,7 +107,7 @@ fn the_namespace_has_to_be_the_one_of_the_data_or_none() {
         )),
         ""
     );
-    let outer: Scope = Arc::new([(String::new(), NETCONF_NAMESPACE.to_owned())].into());
+    let outer = Scope::new([(String::new(), NETCONF_NAMESPACE.to_owned())].into());
     let inherited = Filter::parse("<system><hostname/></system>", &outer).unwrap();
     assert!(
         inherited
