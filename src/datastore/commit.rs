@@ -7,6 +7,8 @@
 //! ```
 //! Dropping a [`Staged`] drops every `Prepared` in it, so exactly those subscribers that prepared are aborted.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::model::error::Errors;
 use crate::model::tree::Tree;
 
@@ -74,7 +76,7 @@ impl Datastore {
         empties_candidate: bool,
     ) -> Result<Step, Errors> {
         new.validate()?;
-        let diff = self.running.diff(&new);
+        let diff = self.running.diff(&new)?;
         if diff.is_empty() {
             return Ok(Step::Done);
         }
@@ -111,7 +113,11 @@ impl Datastore {
             self.candidate = None;
         }
         for prepared in staged.prepared {
-            prepared.apply();
+            // Whatever becomes of one part, the others take over what is stored.
+            let applied = catch_unwind(AssertUnwindSafe(|| prepared.apply()));
+            if applied.is_err() {
+                tracing::error!("a part of the agent broke down while it took a commit over");
+            }
         }
     }
 
@@ -123,7 +129,7 @@ impl Datastore {
     /// Every subscriber takes over the configuration that the agent starts with.
     pub(super) fn hand_out_at_start(&mut self) -> Result<(), Errors> {
         let nothing = Tree::new(self.schema);
-        let diff = nothing.diff(&self.running);
+        let diff = nothing.diff(&self.running)?;
         let change = Change {
             old: &nothing,
             new: &self.running,

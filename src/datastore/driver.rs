@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -27,7 +28,7 @@ type Write = Box<dyn FnOnce(&mut Datastore) -> Result<Step, Errors> + Send>;
 enum Job {
     Read(Read),
     Write(Write, Answer),
-    /// A session is over: never queued behind a store step by its length, but in its place.
+    /// A session is over.
     End(SessionId),
 }
 
@@ -35,12 +36,18 @@ enum Job {
 #[derive(Clone)]
 pub struct Handle {
     jobs: mpsc::Sender<Job>,
-    /// Sessions that ended; unbounded only in name, since each session ends once and sessions are limited.
+    /// Sessions that ended while the queue was full; unbounded only in name, since each session ends once and
+    /// sessions are limited.
     ends: mpsc::UnboundedSender<SessionId>,
 }
 
 fn stopped() -> RpcError {
     RpcError::application(ErrorTag::OperationFailed, "the agent is shutting down")
+}
+
+/// What a defect of the agent looks like from outside; its words stand in the log.
+fn broken_off() -> RpcError {
+    RpcError::application(ErrorTag::OperationFailed, "the operation was broken off")
 }
 
 impl Handle {
@@ -71,7 +78,7 @@ impl Handle {
             let _ = answer.send(look(datastore));
         }));
         self.jobs.send(job).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())
+        answered.await.map_err(|_| broken_off())
     }
 
     /// Changes the datastore; returns when the change is durable and in force.
@@ -96,10 +103,14 @@ impl Handle {
         given.await.map_err(|_| stopped().into())
     }
 
-    /// Releases what a session held; never waits.
+    /// Releases what a session held, and what it asked for before; never waits.
     pub fn end_session(&self, session: SessionId) {
-        // Only a stopped datastore does not hear it, and it has no sessions.
-        let _ = self.ends.send(session);
+        // In its place in the queue: a lock that the session asked for last is not taken after its end, and is free
+        // before anybody's next request.
+        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::End(session)) {
+            // Only a stopped datastore does not hear it, and it has no sessions.
+            let _ = self.ends.send(session);
+        }
     }
 }
 
@@ -114,7 +125,8 @@ struct Owner {
 
 /// A store step under way.
 struct Storing {
-    task: JoinHandle<Result<(), StoreError>>,
+    /// True: a snapshot should follow.
+    task: JoinHandle<Result<bool, StoreError>>,
     /// The commit it makes durable, and who waits for it; none when the store is only tidied up.
     commit: Option<(Box<Staged>, Answer)>,
 }
@@ -134,25 +146,29 @@ impl Owner {
                 continue;
             }
             tokio::select! {
-                // What a session held is free before anybody else's next request.
                 biased;
                 done = finished(&mut storing), if storing.is_some() => {
                     let commit = storing.take().and_then(|storing| storing.commit);
                     storing = self.stored(commit, done);
                 }
                 Some(session) = ended.recv() => {
-                    let end = Job::End(session);
-                    match storing {
-                        Some(_) => self.waiting.push_back(end),
-                        None => storing = self.work(end),
+                    // The queue was full when it ended: what it still asked for is in there.
+                    while let Ok(job) = queue.try_recv() {
+                        match job {
+                            Job::Read(_) => drop(self.work(job)),
+                            job => self.waiting.push_back(job),
+                        }
                     }
+                    self.waiting.push_back(Job::End(session));
                 }
                 () = tokio::time::sleep(SETTLE_AGAIN), if self.unsettled && storing.is_none() => {
                     storing = Some(self.settle());
                 }
                 // A full line of waiting writes holds the queue back, and so everyone who submits.
                 job = queue.recv(), if self.waiting.len() < QUEUE => match job {
-                    Some(job @ Job::Write(..)) if storing.is_some() => self.waiting.push_back(job),
+                    Some(job @ (Job::Write(..) | Job::End(_))) if storing.is_some() => {
+                        self.waiting.push_back(job);
+                    }
                     Some(job) => {
                         let started = self.work(job);
                         storing = started.or(storing);
@@ -171,12 +187,13 @@ impl Owner {
     /// Does a job; returns the store step that it leads to.
     fn work(&mut self, job: Job) -> Option<Storing> {
         match job {
-            Job::Read(look) => look(&self.datastore),
+            Job::Read(look) => drop(contained(|| look(&self.datastore))),
             Job::End(session) => self.datastore.end_session(session),
-            Job::Write(change, answer) => match change(&mut self.datastore) {
-                Ok(Step::Store(staged)) => return Some(self.store_step(staged, answer)),
-                Ok(Step::Done) => drop(answer.send(Ok(()))),
-                Err(errors) => drop(answer.send(Err(errors))),
+            Job::Write(change, answer) => match contained(|| change(&mut self.datastore)) {
+                Some(Ok(Step::Store(staged))) => return Some(self.store_step(staged, answer)),
+                Some(Ok(Step::Done)) => drop(answer.send(Ok(()))),
+                Some(Err(errors)) => drop(answer.send(Err(errors))),
+                None => drop(answer.send(Err(broken_off().into()))),
             },
         }
         None
@@ -185,7 +202,11 @@ impl Owner {
     fn store_step(&self, staged: Box<Staged>, answer: Answer) -> Storing {
         let record = record(&staged);
         let store = Arc::clone(&self.store);
-        let task = tokio::task::spawn_blocking(move || store.commit(&record, &[]));
+        let task = tokio::task::spawn_blocking(move || {
+            store.commit(&record, &[])?;
+            // Asked here, since it waits for whoever writes at the moment.
+            Ok(store.is_snapshot_due())
+        });
         Storing {
             task,
             commit: Some((staged, answer)),
@@ -196,7 +217,7 @@ impl Owner {
     fn stored(
         &mut self,
         commit: Option<(Box<Staged>, Answer)>,
-        done: Result<(), RpcError>,
+        done: Result<bool, RpcError>,
     ) -> Option<Storing> {
         self.unsettled = done.is_err();
         let Some((staged, answer)) = commit else {
@@ -206,12 +227,15 @@ impl Owner {
             }
             return None;
         };
-        if let Err(error) = done {
-            tracing::error!(%error, user = staged.by.user, "a commit was refused by the store");
-            drop(staged);
-            drop(answer.send(Err(error.into())));
-            return None;
-        }
+        let is_snapshot_due = match done {
+            Ok(is_snapshot_due) => is_snapshot_due,
+            Err(error) => {
+                tracing::error!(%error, user = staged.by.user, "a commit was refused by the store");
+                drop(staged);
+                drop(answer.send(Err(error.into())));
+                return None;
+            }
+        };
         let id = staged.id;
         let by = &staged.by;
         tracing::info!(
@@ -222,29 +246,37 @@ impl Owner {
         );
         self.datastore.complete(*staged);
         drop(answer.send(Ok(())));
-        self.snapshot_if_due(id)
+        is_snapshot_due.then(|| self.snapshot(id))
     }
 
     fn settle(&self) -> Storing {
         let store = Arc::clone(&self.store);
-        let task = tokio::task::spawn_blocking(move || store.settle());
+        let task = tokio::task::spawn_blocking(move || store.settle().map(|()| false));
         Storing { task, commit: None }
     }
 
-    fn snapshot_if_due(&self, id: u64) -> Option<Storing> {
-        if !self.store.is_snapshot_due() {
-            return None;
-        }
+    fn snapshot(&self, id: u64) -> Storing {
         let running = self.datastore.config(super::Target::Running).to_xml();
         let store = Arc::clone(&self.store);
-        let task = tokio::task::spawn_blocking(move || store.snapshot(id, running.as_bytes()));
-        Some(Storing { task, commit: None })
+        let task = tokio::task::spawn_blocking(move || {
+            store.snapshot(id, running.as_bytes())?;
+            Ok(false)
+        });
+        Storing { task, commit: None }
     }
 }
 
-async fn finished(storing: &mut Option<Storing>) -> Result<(), RpcError> {
+/// Keeps a panic to the one request that met it: the datastore goes on for all others. A change takes effect by its
+/// last step alone, so one that is broken off has changed nothing.
+fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    done.inspect_err(|_| tracing::error!("a request was broken off by a defect of the agent"))
+        .ok()
+}
+
+async fn finished(storing: &mut Option<Storing>) -> Result<bool, RpcError> {
     let Some(storing) = storing else {
-        return Ok(());
+        return Ok(false);
     };
     match (&mut storing.task).await {
         Ok(result) => result.map_err(|error| error.to_rpc_error()),
@@ -272,3 +304,6 @@ fn record(staged: &Staged) -> CommitRecord {
         diff: staged.diff.clone().into_bytes(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,7 +189,10 @@ impl Datastore {
     fn is_candidate_changed(&self) -> bool {
         self.candidate
             .as_ref()
-            .is_some_and(|candidate| !self.running.diff(candidate).is_empty())
+            .is_some_and(|candidate| match self.running.diff(candidate) {
+                Ok(diff) => !diff.is_empty(),
+                Err(_) => true,
+            })
     }
 
     /// `<discard-changes>` (RFC 6241, section 8.3.4.2).
@@ -276,7 +279,7 @@ impl Datastore {
         if by.recovery {
             return Ok(());
         }
-        self.nacm.check(&by.user, &old.diff(new))
+        self.nacm.check(&by.user, &old.diff(new)?)
     }
 
     /// Does an action or rpc of a module.

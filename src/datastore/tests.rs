@@ -344,9 +344,9 @@ proptest! {
     ) {
         let base = edited(&Tree::new(Schema::load(&[]).unwrap()), &before);
         let mut tree = edited(&base, &edits);
-        let diff = base.diff(&tree);
+        let diff = base.diff(&tree).unwrap();
         let there = tree.to_xml();
-        tree.apply(&tree.diff(&base)).unwrap();
+        tree.apply(&tree.diff(&base).unwrap()).unwrap();
         tree.validate().unwrap();
         prop_assert_eq!(tree.to_xml(), base.to_xml());
         // And forth again, from the text that the store keeps.
@@ -354,5 +354,78 @@ proptest! {
         tree.apply(&again).unwrap();
         tree.validate().unwrap();
         prop_assert_eq!(tree.to_xml(), there);
+    }
+}
+
+/// Rule lists of access control, which the user orders, with these names.
+fn rule_lists(schema: Schema, names: &[&str]) -> Tree {
+    let lists: String = names
+        .iter()
+        .map(|name| {
+            let name = quick_xml::escape::escape(*name);
+            format!("<rule-list><name>{name}</name><group>*</group></rule-list>")
+        })
+        .collect();
+    let xml =
+        format!(r#"<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm">{lists}</nacm>"#);
+    let config = xml::parse(&xml, &Scope::default()).unwrap();
+    let mut tree = Tree::new(schema);
+    let stored = Tree::new(tree.schema());
+    let secrets = edit::Secrets {
+        sealer: &mut NoSecrets,
+        stored: &stored,
+        given: &mut Vec::new(),
+    };
+    edit::apply(&mut tree, &config, MERGE, secrets).unwrap();
+    tree.validate().unwrap();
+    tree
+}
+
+#[test]
+fn whatever_the_keys_are_a_difference_is_read_again() {
+    let names = [
+        "a",
+        "it's",
+        "say \"so\"",
+        "bo'th\"",
+        "a\nb",
+        "a\tb",
+        "a]b[",
+        "<&>",
+        "ü",
+        "a\\b",
+        " x ",
+    ];
+    let schema = Schema::load(&[]).unwrap();
+    for odd in names {
+        let [without, last, first, moved] = [
+            rule_lists(schema, &["p", "q"]),
+            rule_lists(schema, &["p", "q", odd, "r"]),
+            rule_lists(schema, &[odd, "p", "q", "r"]),
+            rule_lists(schema, &["r", odd, "q", "p"]),
+        ];
+        for (from, to) in [
+            (&without, &last),
+            (&last, &first),
+            (&first, &moved),
+            (&moved, &without),
+            (&without, &first),
+            (&first, &without),
+        ] {
+            let text = match from.diff(to) {
+                Ok(diff) => diff.to_text(),
+                // Both kinds of quotes; then it is refused, and nothing is taken for no change.
+                Err(_) if odd == names[3] => continue,
+                Err(error) => panic!("{odd:?}: {error}"),
+            };
+            let diff = crate::model::tree::Diff::parse(from.schema(), &text)
+                .unwrap_or_else(|errors| panic!("{odd:?}: {errors:?}\n{text}"));
+            let mut tree = from.duplicate();
+            tree.apply(&diff)
+                .unwrap_or_else(|error| panic!("{odd:?}: {error}\n{text}"));
+            assert_eq!(tree.to_xml(), to.to_xml(), "{odd:?} {text}");
+        }
+        let again = Tree::parse_config(last.schema(), &last.to_xml()).unwrap();
+        assert_eq!(again.to_xml(), last.to_xml());
     }
 }

@@ -134,7 +134,7 @@ impl Pair {
             self.cloud.ca_pem(),
         );
         let new = Tree::parse_config(self.schema, &xml).unwrap();
-        let diff = self.running.diff(&new);
+        let diff = self.running.diff(&new).unwrap();
         let change = Change {
             old: &self.running,
             new: &new,

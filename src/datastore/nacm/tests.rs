@@ -52,7 +52,7 @@ fn writes(nacm: &Nacm, user: &str, change: impl FnOnce(&mut Tree)) -> Result<(),
     let old = tree(DATA);
     let mut new = old.duplicate();
     change(&mut new);
-    nacm.check(user, &old.diff(&new))
+    nacm.check(user, &old.diff(&new).unwrap())
 }
 
 const KEEPALIVE: &str = "/cloud-management:cloud-management/keepalive-interval";
@@ -191,9 +191,9 @@ fn a_container_without_presence_needs_no_permission_of_its_own() {
         Some("x.example"),
     )
     .unwrap();
-    nacm.check("alice", &empty.diff(&new)).unwrap();
+    nacm.check("alice", &empty.diff(&new).unwrap()).unwrap();
     new.set(KEEPALIVE, Some("30")).unwrap();
-    nacm.check("alice", &empty.diff(&new)).unwrap_err();
+    nacm.check("alice", &empty.diff(&new).unwrap()).unwrap_err();
 }
 
 #[test]

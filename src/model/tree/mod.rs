@@ -379,12 +379,24 @@ impl Tree {
     }
 
     /// What turns this tree into `to`; defaults that nobody set do not count.
-    pub fn diff(&self, to: &Self) -> Diff {
+    ///
+    /// # Errors
+    /// An entry that stands, in a list that the user orders, behind one whose key holds both kinds of quotes: no diff
+    /// can spell its place. A tree of another schema.
+    pub fn diff(&self, to: &Self) -> Result<Diff, RpcError> {
+        if self.ctx() != to.ctx() {
+            let words = "the trees are of different schemas";
+            return Err(RpcError::application(ErrorTag::OperationFailed, words));
+        }
         let mut diff = std::ptr::null_mut();
-        // SAFETY: both forests are alive; the diff is a new one. It fails only without memory and then stays null.
-        unsafe { ffi::lyd_diff_siblings(self.root, to.root, 0, &mut diff) };
-        // SAFETY: fresh nodes or null.
-        Diff(unsafe { Self::adopt(self.schema, diff) })
+        failure::clear(self.schema);
+        // SAFETY: both forests are alive and of one context; the diff is a new one, and stays null on an error.
+        let code = unsafe { ffi::lyd_diff_siblings(self.root, to.root, 0, &mut diff) };
+        match code {
+            // SAFETY: fresh nodes or null.
+            ffi::LY_ERR::LY_SUCCESS => Ok(Diff(unsafe { Self::adopt(self.schema, diff) })),
+            _ => Err(failure::first(self.schema)),
+        }
     }
 
     /// Applies a diff that was made from an equal tree. Defaults go: a diff says nothing of them, and libyang would

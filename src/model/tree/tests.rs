@@ -64,7 +64,7 @@ fn a_diff_applies_to_its_base_and_survives_as_text() {
     )
     .unwrap();
     new.validate().unwrap();
-    let diff = old.diff(&new);
+    let diff = old.diff(&new).unwrap();
     assert!(diff.touches("/cloud-management:cloud-management/server/port"));
     assert!(!diff.touches("/cloud-management:cloud-management/server/domain"));
     let again = Diff::parse(schema, &diff.to_text()).unwrap();
