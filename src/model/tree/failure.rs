@@ -61,7 +61,7 @@ struct Item {
 impl Item {
     fn read(item: &ffi::ly_err_item) -> Self {
         Self {
-            message: text(item.msg).unwrap_or_else(|| "the data was refused".to_owned()),
+            message: text(item.msg).map_or_else(|| "the data was refused".to_owned(), first_line),
             path: text(item.data_path),
             app_tag: text(item.apptag),
             syntax: item.vecode == ffi::LY_VECODE::LYVE_SYNTAX_XML,
@@ -131,6 +131,14 @@ impl Item {
         } else {
             self.error(ErrorTag::InvalidValue)
         }
+    }
+}
+
+/// Of a union libyang lists what each of its types says, a line each, with the value repeated in every one.
+fn first_line(message: String) -> String {
+    match message.split_once('\n') {
+        Some((first, _)) => first.trim_end_matches(':').to_owned(),
+        None => message,
     }
 }
 

@@ -107,3 +107,15 @@ fn a_cursor_finds_creates_changes_and_removes() {
     top.find(&place(host, &[])).unwrap().unwrap().remove();
     assert!(tree.is_empty());
 }
+
+#[test]
+fn the_refusal_of_a_union_is_one_line() {
+    let xml = "<cloud-management xmlns='urn:tether:yang:cloud-management'><server><domain>two..dots</domain></server></cloud-management>";
+    let errors = Tree::parse_config(Schema::load(&[]).unwrap(), xml)
+        .err()
+        .unwrap();
+    assert_eq!(
+        errors[0].message,
+        "Invalid union value \"two..dots\" - no matching subtype found"
+    );
+}
