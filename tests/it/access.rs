@@ -187,3 +187,86 @@ async fn an_idle_limit_ends_sessions_that_were_open_before() {
     assert!(other.get(None).await.is_err());
     device.stop().await;
 }
+
+#[tokio::test]
+async fn a_users_password_typed_again_is_no_change() {
+    let mut device = Device::start().await;
+    let bob = user("bob", "<password>$0$secret</password>");
+    device.commit(&bob).await;
+    let before = device.session.get_config("running", None).await.unwrap();
+    device.commit(&bob).await;
+    let after = device.session.get_config("running", None).await.unwrap();
+    assert_eq!(before, after);
+    assert!(before.contains("$6$") && !before.contains("secret"));
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_rule_for_one_leaf_opens_that_leaf_alone() {
+    let mut device = Device::connected().await;
+    let rules = r#"<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm" xmlns:cm="urn:tether:yang:cloud-management">
+        <groups><group><name>tuner</name><user-name>bob</user-name></group></groups>
+        <rule-list><name>tuner</name><group>tuner</group>
+          <rule><name>rpcs</name><module-name>ietf-netconf</module-name><rpc-name>*</rpc-name><access-operations>exec</access-operations><action>permit</action></rule>
+          <rule><name>interval</name><path>/cm:cloud-management/cm:keepalive-interval</path><access-operations>*</access-operations><action>permit</action></rule>
+          <rule><name>reset</name><path>/cm:cloud-management/cm:reset-tunnel</path><access-operations>*</access-operations><action>permit</action></rule>
+        </rule-list></nacm>"#;
+    let bob = user("bob", "<password>$0$secret</password>");
+    device.commit(&[bob, rules.to_owned()].concat()).await;
+    let mut bob = login(&device, "bob", "secret").await.unwrap();
+    let interval = cloud_management("<keepalive-interval>42</keepalive-interval>");
+    bob.session
+        .edit_config("candidate", &interval)
+        .await
+        .unwrap();
+    bob.session.commit().await.unwrap();
+    for closed in [
+        cloud_management("<server><password>$0$taken-over</password></server>"),
+        cloud_management("<unbinding-code>4711</unbinding-code>"),
+        cloud_management("<server><port>1</port></server>"),
+        member("admin", "bob"),
+        user("bob", "<password>$0$other</password>"),
+    ] {
+        for target in ["candidate", "running"] {
+            let denied = refused(bob.session.edit_config(target, &closed).await);
+            assert_eq!(denied[0].tag, "access-denied", "{closed}");
+        }
+    }
+    // What another has put into the candidate is not his to commit.
+    let edit = cloud_management("<server><password>$0$of-admin</password></server>");
+    device
+        .session
+        .edit_config("candidate", &edit)
+        .await
+        .unwrap();
+    assert_eq!(refused(bob.session.commit().await)[0].tag, "access-denied");
+    device.session.discard_changes().await.unwrap();
+    let action = |inside: &str| {
+        format!(
+            r#"<action xmlns="urn:ietf:params:xml:ns:yang:1">{}</action>"#,
+            cloud_management(inside)
+        )
+    };
+    bob.session.rpc(&action("<reset-tunnel/>")).await.unwrap();
+    let unbind = action("<unbind><code>x</code></unbind>");
+    assert_eq!(
+        refused(bob.session.rpc(&unbind).await)[0].tag,
+        "access-denied"
+    );
+    let running = device.session.get_config("running", None).await.unwrap();
+    assert!(running.contains(">42<"));
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_smaller_number_of_attempts_counts_for_the_next_login() {
+    let mut device = Device::start().await;
+    device.commit(&limit("login-attempts", 1)).await;
+    let address = device.agent().ssh_addresses()[0];
+    let tries = SshSession::attempts(address, "admin", &["wrong", ADMIN_PASSWORD]).await;
+    assert_eq!(tries, 0);
+    device.commit(&limit("login-attempts", 3)).await;
+    let tries = SshSession::attempts(address, "admin", &["wrong", ADMIN_PASSWORD]).await;
+    assert_eq!(tries, 1);
+    device.stop().await;
+}

@@ -54,6 +54,18 @@ impl SshSession {
         }
     }
 
+    /// Tries passwords one after the other on one connection; how many of them let in.
+    pub async fn attempts(address: SocketAddr, user: &str, passwords: &[&str]) -> usize {
+        let mut connection = dial(address).await;
+        let mut accepted = 0;
+        for password in passwords {
+            // A connection that has ended lets nobody in.
+            let tried = soon(connection.authenticate_password(user, *password)).await;
+            accepted += usize::from(tried.is_ok_and(|result| result.success()));
+        }
+        accepted
+    }
+
     async fn over(connection: Handle<Trusting>) -> Self {
         let channel = soon(connection.channel_open_session()).await.unwrap();
         channel.request_subsystem(true, "netconf").await.unwrap();
