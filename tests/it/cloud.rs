@@ -427,3 +427,23 @@ async fn all_of_cloud_management_may_go_and_come_back() {
     device.up().await;
     device.stop().await;
 }
+
+#[tokio::test]
+async fn a_cold_start_takes_six_round_trips_and_a_reconnect_five() {
+    let mut device = Device::connected().await;
+    let trips = |what: &What| match what {
+        What::MainUp { round_trips, .. } => Some(*round_trips),
+        _ => None,
+    };
+    let first = device
+        .cloud_sees(0, |what| matches!(what, What::MainUp { .. }))
+        .await;
+    assert_eq!(trips(&first.what), Some(6));
+    device.act("<reset-tunnel/>").await;
+    let second = device
+        .cloud_sees(first.number, |what| matches!(what, What::MainUp { .. }))
+        .await;
+    assert_eq!(trips(&second.what), Some(5));
+    device.up().await;
+    device.stop().await;
+}

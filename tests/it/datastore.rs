@@ -402,3 +402,26 @@ async fn every_address_is_served_and_told_with_its_real_port() {
     }
     soon(agent.stop()).await;
 }
+
+#[tokio::test]
+async fn a_serial_number_that_nobody_gave_stays_the_same() {
+    let directory = TempDir::new().unwrap();
+    let mut nameless = options(directory.path());
+    nameless.serial_number = None;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let agent = start_agent(nameless.clone()).await.unwrap();
+        let mut session = open(&agent).await;
+        let hardware = session
+            .get(Some(
+                r#"<hardware xmlns="urn:ietf:params:xml:ns:yang:ietf-hardware"/>"#,
+            ))
+            .await
+            .unwrap();
+        let (_, after) = hardware.split_once("<serial-num>").expect("no serial-num");
+        seen.push(after.split('<').next().unwrap().to_owned());
+        soon(agent.stop()).await;
+    }
+    assert!(!seen[0].is_empty());
+    assert_eq!(seen[0], seen[1]);
+}
