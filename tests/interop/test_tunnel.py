@@ -1,9 +1,12 @@
 """A commit drives the tunnel: the agent's state and the cloud's log tell the same story."""
 
+import os
 import subprocess
+import sys
 
 import pytest
 from harness import program
+from harness.agent import PASSWORD as ADMIN_PASSWORD
 from harness.cloud import CODE, DOMAIN, PASSWORD
 from harness.config import CLOUD, HOSTS, SYSTEM, config, server
 from harness.config import cloud as settings
@@ -83,6 +86,26 @@ def test_a_commit_walks_the_steps_in_order_up_to_established(orchestrator, cloud
     assert state["server-port"] == str(cloud.ports[0])
     assert (state["domain-origin"], state["password-origin"]) == ("configured", "configured")
     assert "failure-reason" not in state and "last-down/reason" not in state
+
+
+def test_the_example_script_configures_a_device_and_sees_it_connect(agent, cloud, tmp_path):
+    anchor = tmp_path / "ca.pem"
+    anchor.write_text(cloud.ca)
+    scanned = subprocess.run(["ssh-keyscan", "-p", str(agent.port), "127.0.0.1"], capture_output=True, text=True,
+                             timeout=DEADLINE, check=True).stdout
+
+    def configure(host_key):
+        return subprocess.run(
+            [sys.executable, program.ROOT / "examples/configure.py", "--device", f"127.0.0.1:{agent.port}", "--host-key",
+             host_key, "--cloud", f"{DOMAIN}:{cloud.ports[0]}", "--address", f"{DOMAIN}=127.0.0.1",
+             "--trust-anchor", anchor], capture_output=True, text=True, timeout=3 * DEADLINE, check=False,
+            env=os.environ | {"TETHER_ADMIN_PASSWORD": ADMIN_PASSWORD, "TETHER_CLOUD_PASSWORD": PASSWORD})
+    key = next(line.split()[2] for line in scanned.splitlines() if " ssh-ed25519 " in line)
+    done = configure(key)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"established with {DOMAIN} (127.0.0.1) port {cloud.ports[0]}\n")
+    wrong = configure(key[:-4] + ("AAAA" if key[-4:] != "AAAA" else "BBBB"))
+    assert wrong.returncode == 1 and wrong.stderr.startswith("configure: ") and not wrong.stdout
 
 
 def test_the_command_line_shows_an_established_tunnel(tunnel, agent, cloud):
