@@ -371,7 +371,7 @@ fn tunnel_setup(
         store: Arc::clone(store) as Arc<dyn TunnelStore>,
         // No notification holds a secret.
         announce: CloudConnection::announce(schema, |_, told| {
-            tracing::info!(notification = told.to_json(), "cloud connection");
+            tracing::info!(notification = %told.to_json(), "cloud connection");
         }),
         print_state: CloudConnection::print_state(schema),
     }
