@@ -53,6 +53,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn agent(options: Options) -> Result<ExitCode, Failure> {
     let options = options.with_file()?;
     start_log(&options)?;
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -104,6 +105,16 @@ fn announce(agent: &Agent) {
     let _ = writeln!(std::io::stdout(), "{line}");
     let _ = std::io::stdout().flush();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Every connection is a file descriptor, and the usual limit of 1024 is below the sessions there may be.
+fn raise_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
 }
 
 fn start_log(options: &Options) -> Result<(), Failure> {

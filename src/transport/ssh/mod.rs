@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::server::Config;
 use russh::{Preferred, SshId};
@@ -49,6 +50,8 @@ const CONNECTIONS_BESIDE_SESSIONS: usize = 128;
 /// Refusals of any kind, wrong keys among them, before the library ends a connection. Wrong passwords have a limit of
 /// their own (`login_attempts`): a client may have to offer some keys before it comes to the right one.
 const REFUSALS: usize = 20;
+/// File descriptors that strangers do not get: the tunnel, the disk and the local socket need some, too.
+const DESCRIPTORS_BESIDE_CONNECTIONS: usize = 384;
 /// Passwords compared at once: hashing is slow, and others need the processor too.
 const HASHING: usize = 4;
 /// A wait after the system refuses a connection (out of descriptors, memory).
@@ -83,6 +86,8 @@ struct Shared {
     throttle: Mutex<Throttle>,
     hashing: Semaphore,
     admission: Admission,
+    /// File descriptors that the process may have.
+    descriptors: usize,
 }
 
 impl Shared {
@@ -113,6 +118,7 @@ impl SshServer {
             throttle: Mutex::default(),
             hashing: Semaphore::new(HASHING),
             admission: Admission::default(),
+            descriptors: descriptors(),
         }))
     }
 
@@ -134,7 +140,7 @@ impl SshServer {
 
     /// Serves one connection that exists already (call home, RFC 8071), to its end. `source` is the peer's address.
     pub async fn serve_stream(&self, stream: impl ByteStream + 'static, source: Option<IpAddr>) {
-        let limit = self.0.limits.borrow().sessions + CONNECTIONS_BESIDE_SESSIONS;
+        let limit = most_connections(self.0.limits.borrow().sessions, self.0.descriptors);
         let refused = &self.0.counters.connections_refused;
         let hangup = Hangup::new();
         let slot = match self.0.admission.admit(limit, &hangup) {
@@ -185,6 +191,19 @@ impl SshServer {
         self.serve_stream(stream, Some(from.ip().to_canonical()))
             .await;
     }
+}
+
+/// How many connections there may be. Beyond, one that has not logged in gives way; the system would refuse all alike.
+fn most_connections(sessions: usize, descriptors: usize) -> usize {
+    let room = descriptors.saturating_sub(DESCRIPTORS_BESIDE_CONNECTIONS);
+    (sessions + CONNECTIONS_BESIDE_SESSIONS).min(room.max(descriptors / 2))
+}
+
+fn descriptors() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE);
+    limit.map_or(usize::MAX, |(soft, _)| {
+        usize::try_from(soft).unwrap_or(usize::MAX)
+    })
 }
 
 /// Whether it was only this one connection that failed while it waited to be accepted.

@@ -192,3 +192,11 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
         .await
         .expect("still waiting")
 }
+
+#[test]
+fn connections_do_not_take_the_last_descriptor() {
+    assert_eq!(super::most_connections(1024, 20_000), 1152);
+    assert_eq!(super::most_connections(1024, 1024), 640);
+    assert_eq!(super::most_connections(1024, 256), 128);
+    assert_eq!(super::most_connections(10, 1024), 138);
+}
