@@ -250,15 +250,18 @@ impl Datastore {
             stored: &self.running,
             given: &mut given,
         };
-        edit::apply(tree, config, options, secrets)?;
+        let done = edit::apply(tree, config, options, secrets);
         if by.recovery {
-            return Ok(());
+            return done;
         }
-        let secrets = given.iter().filter_map(|path| tree.find(path));
-        for secret in secrets {
-            self.nacm.may_update(&by.user, secret)?;
+        // That something exists is told to those only who may know it.
+        let errors = done.as_ref().err().into_iter().flatten();
+        let existing = errors.filter(|error| error.tag == ErrorTag::DataExists);
+        let told = existing.filter_map(|error| error.path.as_ref());
+        for node in told.chain(&given).filter_map(|path| tree.find(path)) {
+            self.nacm.may_give(&by.user, node)?;
         }
-        Ok(())
+        done
     }
 
     /// Makes a tree the candidate.

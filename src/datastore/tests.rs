@@ -289,6 +289,32 @@ fn whoever_may_not_write_a_secret_cannot_find_it_out_by_guessing() {
     assert_eq!(refused.err().unwrap()[0].tag, ErrorTag::AccessDenied);
 }
 
+#[test]
+fn whoever_sees_nothing_of_a_value_cannot_find_it_out_by_guessing() {
+    let (mut datastore, _) = device();
+    let code = |code: &str| format!("<unbinding-code>{code}</unbinding-code>");
+    let Step::Store(staged) = commit(&mut datastore, &code("0815")).unwrap() else {
+        panic!("there is a change to store");
+    };
+    datastore.complete(*staged);
+    let mallory = Author {
+        user: "mallory".to_owned(),
+        recovery: false,
+        ..author(2)
+    };
+    let created = r#"<unbinding-code nc:operation="create">1</unbinding-code>"#.to_owned();
+    let answers = [code("0815"), code("4711"), created].map(|guess| {
+        let edit = cloud(&guess);
+        let refused = datastore.edited(Target::Candidate, &mallory, &edit, MERGE);
+        refused.err().unwrap().swap_remove(0)
+    });
+    assert_eq!(answers[0].tag, ErrorTag::AccessDenied);
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
+}
+
 /// One random edit of the cloud connection's configuration, always valid by itself.
 fn an_edit() -> impl Strategy<Value = String> {
     let operation = prop_oneof![Just("merge"), Just("replace"), Just("remove")];
@@ -428,4 +454,51 @@ fn whatever_the_keys_are_a_difference_is_read_again() {
         let again = Tree::parse_config(last.schema(), &last.to_xml()).unwrap();
         assert_eq!(again.to_xml(), last.to_xml());
     }
+}
+
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages = status.split(' ').nth(1).unwrap();
+    pages.parse::<usize>().unwrap() * 4096
+}
+
+#[test]
+#[ignore = "to be run alone: it measures the memory of the whole process"]
+fn edits_commits_refusals_and_reads_leave_no_memory_behind() {
+    let (mut datastore, diary) = device();
+    let cycle = |datastore: &mut Datastore, n: usize| {
+        let good = format!(
+            "<keepalive-interval>{}</keepalive-interval><service><name>s{}</name></service>",
+            100 + n % 400,
+            n % 7
+        );
+        if let Step::Store(staged) = commit(datastore, &good).unwrap() {
+            datastore.complete(*staged);
+        }
+        commit(datastore, "<keepalive-interval>66</keepalive-interval>").err();
+        let invalid = "<keepalive-interval>9</keepalive-interval>";
+        let by = author(1);
+        datastore
+            .edited(Target::Candidate, &by, &cloud(invalid), MERGE)
+            .err();
+        datastore.discard(&by).unwrap();
+        let filter = "<cloud-management><service/></cloud-management>";
+        let filter = filter::Filter::parse(filter, &Scope::default()).unwrap();
+        filter
+            .apply(datastore.config(Target::Running))
+            .unwrap()
+            .to_xml();
+        assert!(
+            datastore
+                .config(Target::Running)
+                .find("/none:such")
+                .is_none()
+        );
+        diary.lock().unwrap().clear();
+    };
+    (0..2_000).for_each(|n| cycle(&mut datastore, n));
+    let before = resident();
+    (0..20_000).for_each(|n| cycle(&mut datastore, n));
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 4 << 20, "{grown} octets more");
 }

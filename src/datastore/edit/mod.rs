@@ -64,8 +64,8 @@ pub struct Secrets<'a> {
     pub sealer: &'a mut dyn Sealer,
     /// Where a secret that is stored already keeps its form.
     pub stored: &'a Tree,
-    /// Gets the path of each secret that the edit gives, changed or not: whoever could give one without the right
-    /// to write it would learn from `<ok/>` that he guessed it.
+    /// Gets the path of each secret that the edit gives, and of each value and entry that it finds there: whoever
+    /// could give one that he may neither see nor write would learn from `<ok/>` that he guessed it.
     pub given: &'a mut Vec<String>,
 }
 
@@ -281,6 +281,9 @@ impl Work<'_, '_, '_> {
                 "it does not exist, and the default operation is none",
             )),
             _ => {
+                if exists && self.ends_here() {
+                    self.edit.secrets.given.push(self.path.clone());
+                }
                 self.write(operation)?;
                 match insert {
                     Some(insert) => self.insert(&insert),
@@ -301,6 +304,15 @@ impl Work<'_, '_, '_> {
                 Err(error.info("bad-element", self.place.schema.name()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether the element gives a value or an entry, and does not merely lead to what is below.
+    fn ends_here(&self) -> bool {
+        match self.place.schema.kind() {
+            NodeKind::Leaf | NodeKind::LeafList => true,
+            NodeKind::List => self.element.children.len() == self.place.keys.len(),
+            _ => false,
         }
     }
 

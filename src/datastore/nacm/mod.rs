@@ -167,6 +167,21 @@ impl Nacm {
         self.written(&decision, user, Access::Update, node)
     }
 
+    /// Checks that a user may give a value or an entry that is there already, which tells him that it is: he sees it, or
+    /// may update it. A secret he does not see, whatever he may read.
+    ///
+    /// # Errors
+    /// `access-denied` with its path; it is counted.
+    pub fn may_give(&self, user: &str, node: Node<'_>) -> Result<(), RpcError> {
+        let mut view = self.view(user);
+        let mut line = std::iter::successors(Some(node), Node::parent);
+        let is_secret = matches!(node.schema().typedef(), "secret" | "crypt-hash");
+        if !is_secret && (self.shows_everything(user) || line.all(|node| view(node))) {
+            return Ok(());
+        }
+        self.may_update(user, node)
+    }
+
     fn written(
         &self,
         decision: &Decision<'_>,
@@ -178,8 +193,12 @@ impl Nacm {
             return Ok(());
         }
         count(&self.denied.data_writes);
-        let what = format!("{} this", access.as_str());
-        let refusal = decision.refusal(user, &what, ErrorKind::Data);
+        // Whether it would be created or updated tells whether it is there.
+        let what = match access {
+            Access::Delete => "delete this",
+            _ => "write this",
+        };
+        let refusal = decision.refusal(user, what, ErrorKind::Data);
         Err(refusal.at(node.path()))
     }
 
