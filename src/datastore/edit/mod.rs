@@ -13,6 +13,9 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+/// Passwords in clear text that one edit may give: each is hashed for milliseconds, while all other sessions wait.
+const MOST_HASHED: usize = 64;
+
 /// The `operation` attribute (RFC 6241, section 7.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -92,6 +95,7 @@ pub fn apply(
     let mut edit = Edit {
         schema,
         secrets,
+        hashed: 0,
         go_on: options.continue_on_error,
         errors: Errors::new(),
     };
@@ -113,6 +117,8 @@ pub fn apply(
 struct Edit<'a> {
     schema: Schema,
     secrets: Secrets<'a>,
+    /// Passwords in clear text so far.
+    hashed: usize,
     go_on: bool,
     errors: Errors,
 }
@@ -354,6 +360,13 @@ impl Work<'_, '_, '_> {
         let schema = self.place.schema;
         let value = value::read(self.edit.schema, schema, self.element)
             .map_err(|error| error.at(&self.path))?;
+        if schema.typedef() == "crypt-hash" && value.starts_with("$0$") {
+            self.edit.hashed += 1;
+            if self.edit.hashed > MOST_HASHED {
+                let words = format!("an edit gives at most {MOST_HASHED} passwords in clear text");
+                return Err(RpcError::application(ErrorTag::TooBig, words).at(&self.path));
+            }
+        }
         let stored = self.edit.secrets.stored.value(&self.path);
         let sealed = self
             .edit

@@ -283,3 +283,19 @@ fn continue_on_error_does_what_can_be_done_and_reports_the_rest() {
     );
     assert!(tree.to_xml().contains("<port>1</port>"));
 }
+
+#[test]
+fn an_edit_hashes_a_bounded_number_of_passwords() {
+    let users = |count: usize| -> String {
+        let users: String = (0..count)
+            .map(|n| format!("<user><name>u{n}</name><password>$0$x</password></user>"))
+            .collect();
+        format!(
+            r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><authentication>{users}</authentication></system>"#
+        )
+    };
+    let mut tree = Tree::new(Schema::load(&[]).unwrap());
+    edit_with(&mut tree, Operation::Merge, &users(MOST_HASHED)).unwrap();
+    let refused = edit_with(&mut tree, Operation::Merge, &users(MOST_HASHED + 1)).unwrap_err();
+    assert_eq!(refused[0].tag, ErrorTag::TooBig);
+}
