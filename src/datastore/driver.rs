@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::RuntimeFlavor;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -189,7 +190,8 @@ impl Owner {
         match job {
             Job::Read(look) => drop(contained(|| look(&self.datastore))),
             Job::End(session) => self.datastore.end_session(session),
-            Job::Write(change, answer) => match contained(|| change(&mut self.datastore)) {
+            Job::Write(change, answer) => match contained(|| aside(|| change(&mut self.datastore)))
+            {
                 Some(Ok(Step::Store(staged))) => return Some(self.store_step(staged, answer)),
                 Some(Ok(Step::Done)) => drop(answer.send(Ok(()))),
                 Some(Err(errors)) => drop(answer.send(Err(errors))),
@@ -272,6 +274,16 @@ fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
     done.inspect_err(|_| tracing::error!("a request was broken off by a defect of the agent"))
         .ok()
+}
+
+/// Lets the runtime's other tasks go on elsewhere meanwhile: an edit of many megabytes takes seconds, and a keepalive
+/// must not wait for it on a device of one processor.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    let flavor = tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    match flavor {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 async fn finished(storing: &mut Option<Storing>) -> Result<bool, RpcError> {

@@ -123,3 +123,22 @@ async fn a_part_that_breaks_down_keeps_no_other_from_a_commit() {
     assert_eq!(value.await.unwrap().as_deref(), Some("60"));
     set_keepalive(&handle, "70").await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_long_edit_does_not_hold_the_only_worker() {
+    let (handle, _directory) = start(Parts::default());
+    let (begun, beginning) = oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel();
+    let releasing = tokio::spawn(async move {
+        beginning.await.unwrap();
+        release.send(()).unwrap();
+    });
+    let long = handle.write(move |_| {
+        begun.send(()).unwrap();
+        // Only another task, on the same worker, lets it go on.
+        released.recv_timeout(Duration::from_secs(20)).unwrap();
+        Ok((Step::Done, ()))
+    });
+    long.await.unwrap();
+    releasing.await.unwrap();
+}
