@@ -13,7 +13,7 @@ use crate::model::error::Errors;
 use crate::model::tree::Tree;
 
 use super::nacm::Nacm;
-use super::subscriber::{Change, Prepared};
+use super::subscriber::{Change, ConfigSubscriber, Prepared};
 use super::{Author, Datastore, Target};
 
 /// What an operation on the datastore leaves to do.
@@ -89,10 +89,7 @@ impl Datastore {
             diff: &diff,
             at_start: false,
         };
-        let mut prepared = Vec::with_capacity(self.parts.subscribers.len());
-        for subscriber in &mut self.parts.subscribers {
-            prepared.push(subscriber.prepare(&change)?);
-        }
+        let prepared = prepare_all(&mut self.parts.subscribers, &change)?;
         Ok(Step::Store(Box::new(Staged {
             id: self.next_commit,
             by: by.clone(),
@@ -102,6 +99,23 @@ impl Datastore {
             prepared,
             empties_candidate,
         })))
+    }
+
+    /// Whether a configuration could become running, as far as YANG and every part of the agent can tell
+    /// (RFC 6241, section 8.6): all prepare, and all abort.
+    ///
+    /// # Errors
+    /// Every violation, or what a part of the agent refuses.
+    pub fn validate(&mut self, mut new: Tree) -> Result<(), Errors> {
+        new.validate()?;
+        let diff = self.running.diff(&new)?;
+        let change = Change {
+            old: &self.running,
+            new: &new,
+            diff: &diff,
+            at_start: false,
+        };
+        prepare_all(&mut self.parts.subscribers, &change).map(drop)
     }
 
     /// Takes over what was stored; cannot fail.
@@ -136,13 +150,22 @@ impl Datastore {
             diff: &diff,
             at_start: true,
         };
-        let mut prepared = Vec::with_capacity(self.parts.subscribers.len());
-        for subscriber in &mut self.parts.subscribers {
-            prepared.push(subscriber.prepare(&change)?);
-        }
+        let prepared = prepare_all(&mut self.parts.subscribers, &change)?;
         for prepared in prepared {
             prepared.apply();
         }
         Ok(())
     }
+}
+
+/// Asks one after the other; a refusal drops, and so aborts, those that have prepared.
+fn prepare_all(
+    subscribers: &mut [Box<dyn ConfigSubscriber>],
+    change: &Change<'_>,
+) -> Result<Vec<Box<dyn Prepared>>, Errors> {
+    let prepare = |subscriber: &mut Box<dyn ConfigSubscriber>| subscriber.prepare(change);
+    Ok(subscribers
+        .iter_mut()
+        .map(prepare)
+        .collect::<Result<_, _>>()?)
 }

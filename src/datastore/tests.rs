@@ -196,6 +196,30 @@ fn a_store_step_that_fails_aborts_all() {
 }
 
 #[test]
+fn validation_asks_every_part_and_commits_none() {
+    let (mut datastore, diary) = device();
+    let mut edited = |inner| {
+        datastore
+            .edited(Target::Candidate, &author(1), &cloud(inner), MERGE)
+            .unwrap()
+    };
+    let (good, bad) = (
+        edited("<keepalive-interval>60</keepalive-interval>"),
+        edited("<keepalive-interval>66</keepalive-interval>"),
+    );
+    assert_eq!(
+        datastore.validate(bad).unwrap_err()[0].tag,
+        ErrorTag::ResourceDenied
+    );
+    diary.lock().unwrap().clear();
+    datastore.validate(good).unwrap();
+    assert_eq!(
+        diary.lock().unwrap()[3..],
+        ["first aborted", "second aborted", "third aborted"]
+    );
+}
+
+#[test]
 fn a_commit_without_a_change_asks_nobody() {
     let (mut datastore, diary) = device();
     // The default typed in is a change of what is set, and one that the diff shows.

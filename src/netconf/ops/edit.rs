@@ -32,7 +32,7 @@ pub(super) fn edit_config(
     let tree = datastore.edited(target, caller, &config, options)?;
     match (request.test_option, target) {
         (TestOption::TestOnly, _) => {
-            tree.duplicate().validate()?;
+            datastore.validate(tree)?;
             Ok(Step::Done)
         }
         // Running is always valid (RFC 7950, section 8.1), so `set` has no say there.
@@ -95,11 +95,11 @@ pub(super) fn validate(
     caller: &Author,
     source: &Source,
 ) -> Result<Step, Errors> {
-    let mut tree: Tree = match source {
+    let tree: Tree = match source {
         Source::Datastore(name) => datastore.config(target(*name)?).duplicate(),
         Source::Config(config) => datastore.read(caller, &elements(config)?)?,
     };
-    tree.validate()?;
+    datastore.validate(tree)?;
     Ok(Step::Done)
 }
 
