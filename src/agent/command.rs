@@ -28,6 +28,8 @@ impl ActionHandler for SystemCommand {
     fn act(&mut self, input: &Tree) -> Result<Tree, RpcError> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null());
+        // The first start's password is for the agent alone.
+        command.env_remove("TETHER_ADMIN_PASSWORD");
         let child = command.spawn().map_err(|error| {
             let words = format!("{} cannot be started: {error}", self.program);
             RpcError::application(ErrorTag::OperationFailed, words)
