@@ -103,6 +103,10 @@ impl Element {
 /// Elements nested deeper than this are refused (the default of the message-depth limit, far below any stack).
 const MAX_DEPTH: usize = 1024;
 
+/// Elements of one document, at the most: each takes some 200 octets however short it is written, so the shortest ones
+/// would take fifty times the length of their message.
+const MOST_ELEMENTS: usize = 1 << 20;
+
 fn malformed(message: impl Into<String>) -> RpcError {
     RpcError::rpc(ErrorTag::MalformedMessage, message)
 }
@@ -112,8 +116,25 @@ fn malformed(message: impl Into<String>) -> RpcError {
 /// `outer` holds the prefixes that the surrounding document declares.
 ///
 /// # Errors
-/// `malformed-message` for anything that is not well-formed, a DTD, or a prefix that nobody declared.
+/// `malformed-message` for anything that is not well-formed, a DTD, or a prefix that nobody declared; `too-big` for more
+/// than a million elements.
 pub fn parse(xml: &str, outer: &Scope) -> Result<Vec<Element>, RpcError> {
+    parse_at_most(MOST_ELEMENTS, xml, outer)
+}
+
+/// The same with at most so many elements.
+///
+/// # Errors
+/// As [`parse`]; `too-big` for more elements.
+pub fn parse_at_most(most: usize, xml: &str, outer: &Scope) -> Result<Vec<Element>, RpcError> {
+    let mut left = most;
+    let mut count = || {
+        left = left.checked_sub(1).ok_or_else(|| {
+            let words = format!("there are more than {most} elements");
+            RpcError::protocol(ErrorTag::TooBig, words)
+        })?;
+        Ok::<(), RpcError>(())
+    };
     let mut reader = Reader::from_str(xml);
     let mut open: Vec<Element> = Vec::new();
     let mut done = Vec::new();
@@ -126,10 +147,12 @@ pub fn parse(xml: &str, outer: &Scope) -> Result<Vec<Element>, RpcError> {
                 if open.len() >= MAX_DEPTH {
                     return Err(malformed("elements are nested too deep"));
                 }
+                count()?;
                 let element = start(&tag, open.last().map_or(outer, |parent| &parent.scope))?;
                 open.push(element);
             }
             Event::Empty(tag) => {
+                count()?;
                 let element = start(&tag, open.last().map_or(outer, |parent| &parent.scope))?;
                 close(element, &mut open, &mut done);
             }
@@ -316,6 +339,14 @@ mod tests {
                 element.scope.0.as_ref().unwrap()
             ));
         }
+    }
+
+    #[test]
+    fn more_elements_than_are_accepted_are_too_big() {
+        let within = parse_at_most(3, "<a><b/></a><c/>", &Scope::default());
+        assert_eq!(within.unwrap().len(), 2);
+        let beyond = parse_at_most(3, "<a><b/></a><c/><d>", &Scope::default());
+        assert_eq!(beyond.unwrap_err().tag, ErrorTag::TooBig);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Filter {
     /// # Errors
     /// XML that is not well-formed; else as [`Filter::new`].
     pub fn parse(xml: &str, scope: &Scope) -> Result<Self, RpcError> {
-        Self::new(&xml::parse(xml, scope)?)
+        Self::new(&xml::parse_at_most(MOST_ELEMENTS, xml, scope)?)
     }
 
     /// Whether anything at or below a path could be selected; the steps are namespace and name, from the top. So
