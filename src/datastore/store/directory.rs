@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -12,6 +13,11 @@ use super::error::StoreError;
 const LOCK_FILE: &str = "lock";
 /// No secret file of the agent is larger; a larger one is not ours.
 const SECRET_FILE_LIMIT: u64 = 64 << 10;
+
+/// A lock that is held is tried this often,
+const LOCK_TRIES: u32 = 10;
+/// and after this time each.
+const LOCK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The state directory, locked until this value goes.
 #[derive(Debug)]
@@ -38,7 +44,7 @@ impl StateDirectory {
             .mode(0o600)
             .open(&lock_path)
             .map_err(StoreError::file(&lock_path))?;
-        match lock.try_lock() {
+        match try_lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(StoreError::InUse {
@@ -118,6 +124,18 @@ impl StateDirectory {
         fs::rename(&unfinished, &path).map_err(StoreError::file(&path))?;
         sync_directory(&self.path)
     }
+}
+
+/// Takes the lock, with some patience: an agent that is just ending holds it a moment longer, and so does a child of
+/// it between its fork(2) and its exec(2).
+fn try_lock(lock: &File) -> Result<(), TryLockError> {
+    for _ in 1..LOCK_TRIES {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_AGAIN),
+            done => return done,
+        }
+    }
+    lock.try_lock()
 }
 
 /// A new directory is durable only once its parent is (fsync(2)).
