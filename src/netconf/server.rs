@@ -60,26 +60,11 @@ impl Server {
         }))
     }
 
-    /// Ends every session of a user that is no more.
-    pub fn end_sessions_of(&self, is_gone: impl Fn(&str) -> bool) {
-        for open in self
-            .sessions()
-            .open
-            .values()
-            .filter(|open| is_gone(&open.peer.user))
-        {
-            open.control.end(EndReason::Other);
-        }
-    }
-
     /// Ends every session: the agent stops.
     pub fn end_all_sessions(&self) {
-        self.end_sessions_of(|_| true);
-    }
-
-    /// How many sessions are open.
-    pub fn session_count(&self) -> usize {
-        self.sessions().open.len()
+        for open in self.sessions().open.values() {
+            open.control.end(EndReason::Other);
+        }
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
@@ -209,12 +194,11 @@ impl Operations for Server {
             return self.kill(&caller, &rpc, session).await;
         }
         if only_looks(&rpc) {
-            let monitoring = self.monitoring();
-            return self
-                .0
-                .datastore
-                .read(move |datastore| ops::read(datastore, &caller, rpc, &monitoring))
-                .await?;
+            let server = self.clone();
+            let look = move |datastore: &Datastore| {
+                ops::read(datastore, &caller, rpc, &|| server.monitoring())
+            };
+            return self.0.datastore.read(look).await?;
         }
         self.0
             .datastore

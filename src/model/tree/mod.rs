@@ -40,16 +40,6 @@ pub(super) fn quiet() {
     unsafe { ffi::ly_log_options(ffi::LY_LOSTORE) };
 }
 
-/// Which defaults are printed (RFC 6243, section 3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Defaults {
-    /// Only what was set.
-    #[default]
-    Explicit,
-    /// Everything, defaults included.
-    All,
-}
-
 /// A forest of data nodes; owns them.
 pub struct Tree {
     schema: Schema,
@@ -419,26 +409,18 @@ impl Tree {
 
     /// XML without white space, one element a root; what was not set is left out.
     pub fn to_xml(&self) -> String {
-        self.print(Format::Xml, Defaults::Explicit)
-    }
-
-    /// XML with the defaults as asked for.
-    pub fn to_xml_with(&self, defaults: Defaults) -> String {
-        self.print(Format::Xml, defaults)
+        self.print(Format::Xml)
     }
 
     /// One JSON object (RFC 7951).
     pub fn to_json(&self) -> String {
-        self.print(Format::Json, Defaults::Explicit)
+        self.print(Format::Json)
     }
 
-    fn print(&self, format: Format, defaults: Defaults) -> String {
+    /// What was set, and no defaults (RFC 6243, section 2.3).
+    fn print(&self, format: Format) -> String {
         let mut text = std::ptr::null_mut();
-        let defaults = match defaults {
-            Defaults::Explicit => ffi::LYD_PRINT_WD_EXPLICIT,
-            Defaults::All => ffi::LYD_PRINT_WD_ALL,
-        };
-        let options = ffi::LYD_PRINT_SIBLINGS | ffi::LYD_PRINT_SHRINK | defaults;
+        let options = ffi::LYD_PRINT_SIBLINGS | ffi::LYD_PRINT_SHRINK | ffi::LYD_PRINT_WD_EXPLICIT;
         // SAFETY: our own nodes; the text is allocated by libyang and freed by `own`.
         unsafe {
             ffi::lyd_print_mem(&mut text, self.root, format.raw(), options);

@@ -27,7 +27,8 @@ pub fn only_looks(rpc: &Rpc) -> bool {
     )
 }
 
-/// Does an operation that only looks.
+/// Does an operation that only looks. `monitoring` tells what the server knows; it is asked only for a reply that
+/// can hold it.
 ///
 /// # Errors
 /// What the reply says.
@@ -35,7 +36,7 @@ pub fn read(
     datastore: &Datastore,
     caller: &Author,
     rpc: Rpc,
-    monitoring: &Monitoring,
+    monitoring: &dyn Fn() -> Monitoring,
 ) -> Result<Reply, Errors> {
     permit(datastore, caller, &rpc)?;
     match rpc {

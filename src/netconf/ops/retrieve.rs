@@ -36,7 +36,7 @@ pub(super) fn get(
     caller: &Author,
     filter: Option<&Requested>,
     with_defaults: Option<WithDefaults>,
-    monitoring: &Monitoring,
+    monitoring: &dyn Fn() -> Monitoring,
 ) -> Result<Reply, Errors> {
     refuse_with_defaults(with_defaults)?;
     let filter = parse(filter)?;
@@ -57,7 +57,11 @@ pub(super) fn get(
 }
 
 /// The state of the modules that a filter can reach.
-fn state(datastore: &Datastore, filter: Option<&Filter>, monitoring: &Monitoring) -> Tree {
+fn state(
+    datastore: &Datastore,
+    filter: Option<&Filter>,
+    monitoring: &dyn Fn() -> Monitoring,
+) -> Tree {
     let schema = datastore.schema();
     let reaches = |module: &str| {
         let Some(filter) = filter else { return true };
@@ -68,7 +72,7 @@ fn state(datastore: &Datastore, filter: Option<&Filter>, monitoring: &Monitoring
     };
     let mut state = datastore.state(&reaches);
     if reaches(monitoring::MODULE) {
-        monitoring.state(datastore, &mut state);
+        monitoring().state(datastore, &mut state);
     }
     if reaches(monitoring::ACCESS_CONTROL)
         && let Err(error) = datastore.nacm().state(&mut state)
