@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use crate::model::schema::ExtraModule;
+use crate::model::schema::{ExtraModule, NoModule};
 
 /// Options of `tether agent`; an argument comes before the key of the same name in the file.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -86,6 +86,14 @@ pub enum OptionsError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file is no YANG module.
+    #[error("{path} (--yang) is no YANG module: {source}", path = path.display())]
+    NoModule {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: NoModule,
+    },
     /// There is no place to keep state.
     #[error("no state directory: give --state-dir DIR, or set HOME or XDG_STATE_HOME")]
     NoStateDirectory,
@@ -128,19 +136,20 @@ impl Options {
         })
     }
 
-    /// The further YANG modules; a file is named `MODULE.yang` or `MODULE@REVISION.yang` (RFC 7950, section 5.2).
+    /// The further YANG modules.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// A file that cannot be read or holds no module.
     pub fn yang_modules(&self) -> Result<Vec<ExtraModule>, OptionsError> {
         let read = |path: &PathBuf| {
             let text = std::fs::read_to_string(path).map_err(|source| OptionsError::Yang {
                 path: path.clone(),
                 source,
             })?;
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let name = stem.split('@').next().unwrap_or_default().to_owned();
-            Ok(ExtraModule { name, text })
+            ExtraModule::parse(text).map_err(|source| OptionsError::NoModule {
+                path: path.clone(),
+                source,
+            })
         };
         self.yang.iter().map(read).collect()
     }
@@ -215,7 +224,7 @@ mod tests {
         };
         let modules = options(vec![path]).yang_modules().unwrap();
         assert_eq!(
-            (modules[0].name.as_str(), modules[0].text.as_str()),
+            (modules[0].name(), modules[0].text()),
             ("toaster", "module toaster { }")
         );
         let missing = options(vec![directory.path().join("missing.yang")]);

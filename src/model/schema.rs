@@ -7,6 +7,10 @@ use yang5::schema::SchemaModule;
 
 use super::tree::{RawContext, SchemaNode};
 
+mod extra;
+
+pub use extra::{ExtraModule, Needed, NoModule};
+
 include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
 /// What the agent implements: module name and enabled features.
@@ -41,15 +45,6 @@ const IMPLEMENTED: &[(&str, &[&str])] = &[
     ("device-hosts", &[]),
     ("device-management", &[]),
 ];
-
-/// A module beside those that the agent brings.
-#[derive(Clone, Debug)]
-pub struct ExtraModule {
-    /// Module name.
-    pub name: String,
-    /// The module in YANG.
-    pub text: String,
-}
 
 /// Why the schema could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -112,10 +107,10 @@ impl Schema {
         context
             .load_modules(&wanted)
             .map_err(|error| failed("of the agent", &error))?;
-        for module in extra {
+        for module in extra.iter().filter(|module| module.is_implemented()) {
             context
-                .load_module(&module.name, None, &["*"])
-                .map_err(|error| failed(&module.name, &error))?;
+                .load_module(module.name(), module.revision(), &["*"])
+                .map_err(|error| failed(module.name(), &error))?;
         }
         let context = Box::leak(Box::new(context));
         let raw =
@@ -206,24 +201,17 @@ fn embedded(extra: &[ExtraModule]) -> EmbeddedModules {
             text,
         );
     }
+    // Leaked with the context.
+    let kept = |text: &str| -> &'static str { text.to_owned().leak() };
     for module in extra {
-        // Leaked with the context.
-        let name: &'static str = module.name.clone().leak();
-        let text: &'static str = module.text.clone().leak();
-        modules.insert(
-            EmbeddedModuleKey::new(name, latest_revision(text), None, None),
-            text,
-        );
+        let (name, revision) = (kept(module.name()), module.revision().map(kept));
+        let key = match module.belongs_to() {
+            Some(whole) => EmbeddedModuleKey::new(kept(whole), None, Some(name), revision),
+            None => EmbeddedModuleKey::new(name, revision, None, None),
+        };
+        modules.insert(key, kept(module.text()));
     }
     modules
-}
-
-/// The first `revision` of a module, which by RFC 7950, section 7.1.9, should be the latest.
-fn latest_revision(text: &str) -> Option<&str> {
-    let mut words = text.split_whitespace();
-    words.find(|word| *word == "revision")?;
-    let date = words.next()?.trim_matches(['"', '\'', '{', ';']);
-    (date.len() == "2026-11-22".len()).then_some(date)
 }
 
 fn features(module: &SchemaModule<'_>) -> Vec<String> {
@@ -249,12 +237,10 @@ mod tests {
     use super::*;
 
     fn extra(name: &str, inside: &str) -> ExtraModule {
-        ExtraModule {
-            name: name.to_owned(),
-            text: format!(
-                "module {name} {{ namespace \"urn:{name}\"; prefix p; {inside} revision 2026-01-01; }}"
-            ),
-        }
+        ExtraModule::parse(format!(
+            "module {name} {{ namespace \"urn:{name}\"; prefix p; {inside} revision 2026-01-01; }}"
+        ))
+        .unwrap()
     }
 
     #[test]
@@ -271,6 +257,22 @@ mod tests {
             .map(|module| module.name)
             .collect();
         assert!(implemented.contains(&"toaster".to_owned()));
+    }
+
+    #[test]
+    fn the_module_for_tests_is_loaded_with_its_submodule_and_all_features() {
+        let texts = [
+            include_str!("../../tests/yang/example-all.yang"),
+            include_str!("../../tests/yang/example-all-sub.yang"),
+        ];
+        let extra = texts.map(|text| ExtraModule::parse(text.to_owned()).unwrap());
+        let schema = Schema::load(&extra).unwrap();
+        let roots: Vec<_> = schema.roots("example-all").map(SchemaNode::name).collect();
+        for root in ["all", "featured", "sub"] {
+            assert!(roots.contains(&root), "{roots:?}");
+        }
+        let mut empty = super::super::tree::Tree::new(schema);
+        empty.validate().unwrap();
     }
 
     #[test]

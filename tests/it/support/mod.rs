@@ -3,6 +3,7 @@
 //! Nothing here sleeps to let something happen: the cloud's events are awaited, the state of the agent is asked until
 //! it is the one that is waited for, and everything has [`PATIENCE`].
 
+mod plain;
 mod ssh;
 mod state;
 
@@ -16,6 +17,7 @@ use tether::protocol::client::{Client, ClientError, ReportedError};
 use tether::sim::cloud::{self, Channel, Cloud, CloudConfig, Event, What};
 use tokio::net::UnixStream;
 
+pub use plain::{Plain, example};
 pub use ssh::SshSession;
 pub use state::State;
 
