@@ -4,9 +4,10 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use std::hint::black_box;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use tether::datastore::confirm::Request;
 use tether::datastore::edit::{EditOptions, Operation, Sealer};
 use tether::datastore::filter::Filter;
 use tether::datastore::{Author, Datastore, Parts, Step, Target};
@@ -64,10 +65,10 @@ fn edit_and_commit(datastore: &mut Datastore, keepalive: usize) {
         .edited(Target::Candidate, &by, &edit, options)
         .unwrap();
     datastore.set_candidate(tree, &by).unwrap();
-    let Step::Store(staged) = datastore.commit(&by).unwrap() else {
+    let Step::Store(staged) = datastore.commit(&by, &Request::default()).unwrap() else {
         panic!("the leaf changes each time");
     };
-    datastore.complete(*staged);
+    datastore.complete(*staged, Instant::now());
 }
 
 fn commits(criterion: &mut Criterion) {

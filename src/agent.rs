@@ -4,6 +4,7 @@ mod command;
 mod device;
 mod first_start;
 pub mod options;
+mod restore;
 mod sealer;
 mod watched;
 
@@ -29,7 +30,7 @@ use crate::model::paths;
 use crate::model::schema::{Schema, SchemaError};
 use crate::model::secret::SecretKey;
 use crate::model::settings::Limits;
-use crate::model::tree::{Diff, Tree};
+use crate::model::tree::Tree;
 use crate::netconf::server::Server;
 use crate::netconf::session;
 use crate::system::{Device, HardwareState, SystemState};
@@ -118,7 +119,7 @@ impl Agent {
         admin_password: Option<String>,
     ) -> Result<Self, AgentError> {
         let directory = options.state_directory()?;
-        let (store, loaded) = Store::open(&directory)?;
+        let (store, mut loaded) = Store::open(&directory)?;
         let store = Arc::new(store);
         let schema = Schema::load(&options.yang_modules()?)?;
         let key = Arc::new(secret_key(&store, &directory)?);
@@ -128,6 +129,7 @@ impl Agent {
         };
         // Before anything is made or told: a start that is going to fail makes no password and dials no cloud.
         let doors = Doors::open(&options, &directory).await?;
+        restore::take_back(schema, &store, &mut loaded)?;
         let (running, made_password) = running(schema, &loaded, &key, first)?;
         let device = device::find(options.serial_number.as_deref(), &store)?;
 
@@ -260,7 +262,7 @@ fn running(
     first: FirstStart<'_>,
 ) -> Result<(Tree, Option<Zeroizing<String>>), AgentError> {
     if !loaded.is_first_start() {
-        return Ok((restore(schema, loaded)?, None));
+        return Ok((restore::running(schema, loaded)?, None));
     }
     let made = first.given.is_none();
     let password = Zeroizing::new(first.given.unwrap_or_else(made_up_password));
@@ -282,19 +284,6 @@ fn keep_first(
         store.snapshot(0, first.as_bytes())?;
     }
     Ok(datastore)
-}
-
-fn restore(schema: Schema, loaded: &Loaded) -> Result<Tree, AgentError> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let mut tree = match &loaded.snapshot {
-        Some(snapshot) => Tree::parse_config(schema, &text(snapshot)).map_err(stored)?,
-        None => Tree::new(schema),
-    };
-    for diff in &loaded.diffs {
-        let diff = Diff::parse(schema, &text(diff)).map_err(stored)?;
-        tree.apply(&diff).map_err(AgentError::Stored)?;
-    }
-    Ok(tree)
 }
 
 fn stored(errors: Errors) -> AgentError {

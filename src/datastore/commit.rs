@@ -6,15 +6,24 @@
 //!  complete   the new tree takes the place of the old, every subscriber applies         cannot fail
 //! ```
 //! Dropping a [`Staged`] drops every `Prepared` in it, so exactly those subscribers that prepared are aborted.
+//!
+//! A confirmed commit (`confirm.rs`) is asked when a commit is staged and told when it is complete. Taking one back is
+//! a commit like any other: staged, stored, completed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Instant, SystemTime};
 
 use crate::model::error::Errors;
-use crate::model::tree::Tree;
+use crate::model::tree::{Diff, Tree};
 
+use super::confirm::{BASE_KEY, Effect, Request};
 use super::nacm::Nacm;
+use super::store::MetaChange;
 use super::subscriber::{Change, ConfigSubscriber, Prepared};
 use super::{Author, Datastore, Target};
+
+/// The source of the commits by which a confirmed commit is taken back.
+pub const CONFIRMED_COMMIT: &str = "confirmed-commit";
 
 /// What an operation on the datastore leaves to do.
 #[must_use]
@@ -28,77 +37,183 @@ pub enum Step {
 /// A commit that every subscriber has agreed to and that is not stored yet.
 #[must_use]
 pub struct Staged {
-    /// Its number.
-    pub id: u64,
     /// Who commits.
     pub by: Author,
-    /// The difference to running, as text that `Diff::parse` reads.
-    pub diff: String,
-    running: Tree,
-    nacm: Nacm,
-    prepared: Vec<Box<dyn Prepared>>,
+    /// What lies beside the configuration and changes with it, in the same transaction.
+    pub beside: Vec<MetaChange>,
+    /// None when running stays as it is, as when a confirmed commit is confirmed and nothing else.
+    change: Option<StagedChange>,
+    effect: Effect,
     empties_candidate: bool,
 }
 
+/// What running becomes.
+struct StagedChange {
+    id: u64,
+    diff: String,
+    running: Tree,
+    nacm: Nacm,
+    prepared: Vec<Box<dyn Prepared>>,
+}
+
+impl Staged {
+    /// The number of the commit and its difference to running, as text that `Diff::parse` reads.
+    pub fn change(&self) -> Option<(u64, &str)> {
+        let change = self.change.as_ref()?;
+        Some((change.id, &change.diff))
+    }
+
+    /// Whether there is anything to store: another deadline of a confirmed commit is not.
+    pub fn needs_disk(&self) -> bool {
+        self.change.is_some() || !self.beside.is_empty()
+    }
+}
+
 impl Datastore {
-    /// `<commit>` (RFC 6241, section 8.3.4.1): the candidate is to become running.
+    /// `<commit>` (RFC 6241, section 8.3.4.1): the candidate is to become running, perhaps for a while (section 8.4).
     ///
     /// # Errors
-    /// `in-use` under another session's lock; every violation; what a subscriber refuses; `access-denied`.
-    pub fn commit(&mut self, by: &Author) -> Result<Step, Errors> {
+    /// `in-use` under another session's lock; what [`Confirm::admit`](super::confirm::Confirm::admit) refuses; every
+    /// violation; what a subscriber refuses; `access-denied`.
+    pub fn commit(&mut self, by: &Author, request: &Request) -> Result<Step, Errors> {
         self.lock_of(Target::Running).writable_by(by.session)?;
         self.lock_of(Target::Candidate).writable_by(by.session)?;
-        let Some(candidate) = &self.candidate else {
-            return Ok(Step::Done);
+        let effect = self.confirm.admit(by.session, request)?;
+        let change = match &self.candidate {
+            Some(candidate) => self.stage(candidate.duplicate(), by)?,
+            None => None,
         };
-        let candidate = candidate.duplicate();
-        let step = self.stage(candidate, by, true)?;
-        if matches!(step, Step::Done) {
-            self.candidate = None;
+        Ok(self.step(by, change, effect, true))
+    }
+
+    /// `<cancel-commit>` (RFC 6241, section 8.4.4.1): running is to be what it was before the pending commit. A
+    /// candidate with changes stays as it is.
+    ///
+    /// # Errors
+    /// `in-use` under another session's lock; what
+    /// [`Confirm::admit_cancel`](super::confirm::Confirm::admit_cancel) refuses; what a subscriber refuses.
+    pub fn cancel_commit(&mut self, by: &Author, persist_id: Option<&str>) -> Result<Step, Errors> {
+        self.lock_of(Target::Running).writable_by(by.session)?;
+        let effect = self.confirm.admit_cancel(by.session, persist_id)?;
+        let change = self.stage_base(by)?;
+        Ok(self.step(by, change, effect, false))
+    }
+
+    /// What is due at this time: a confirmed commit that nobody confirmed is taken back, whoever holds a lock, and
+    /// whatever access control says of those who are there. `at` is the same time by the device's clock.
+    pub fn on_time(&mut self, now: Instant, at: SystemTime) -> Step {
+        if !self.confirm.is_due(now) {
+            return Step::Done;
         }
-        Ok(step)
+        let by = Author::agent(CONFIRMED_COMMIT, at);
+        match self.stage_base(&by) {
+            Ok(change) => self.step(&by, change, Effect::Ends, false),
+            Err(errors) => {
+                tracing::error!(?errors, "a confirmed commit cannot be taken back yet");
+                self.confirm.put_off(now);
+                Step::Done
+            }
+        }
+    }
+
+    /// A rollback that was due could not be stored; it will be due again.
+    pub fn put_rollback_off(&mut self, now: Instant) {
+        self.confirm.put_off(now);
+    }
+
+    /// When [`Datastore::on_time`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.confirm.poll_timeout()
+    }
+
+    /// Whether the store may forget how running came to be: not while a commit may be taken back after a restart.
+    pub fn may_snapshot(&self) -> bool {
+        self.confirm.base().is_none()
     }
 
     /// Replaces running, as an edit of running or copy-config does.
     ///
     /// # Errors
-    /// As [`Datastore::commit`].
+    /// `in-use` under another session's lock or while its confirmed commit is pending; else as [`Datastore::commit`].
     pub fn replace_running(&mut self, tree: Tree, by: &Author) -> Result<Step, Errors> {
-        self.lock_of(Target::Running).writable_by(by.session)?;
-        self.stage(tree, by, false)
+        self.writable_by(Target::Running, by.session)?;
+        let change = self.stage(tree, by)?;
+        Ok(self.step(by, change, Effect::None, false))
     }
 
-    /// Everything that may refuse and needs no disk.
-    fn stage(
-        &mut self,
-        mut new: Tree,
-        by: &Author,
-        empties_candidate: bool,
-    ) -> Result<Step, Errors> {
+    /// Everything that may refuse and needs no disk; none if there is no difference.
+    fn stage(&mut self, mut new: Tree, by: &Author) -> Result<Option<StagedChange>, Errors> {
         new.validate()?;
         let diff = self.running.diff(&new)?;
-        if diff.is_empty() {
-            return Ok(Step::Done);
-        }
         if !by.recovery {
             self.nacm.check(&by.user, &diff)?;
+        }
+        self.prepare(new, &diff)
+    }
+
+    /// The same for what a pending commit falls back to: it was running before, so it is valid.
+    fn stage_base(&mut self, by: &Author) -> Result<Option<StagedChange>, Errors> {
+        let Some(base) = self.confirm.base().map(Tree::duplicate) else {
+            return Ok(None);
+        };
+        tracing::info!(
+            session = by.session,
+            user = by.user,
+            "a confirmed commit is taken back"
+        );
+        let diff = self.running.diff(&base)?;
+        self.prepare(base, &diff)
+    }
+
+    fn prepare(&mut self, new: Tree, diff: &Diff) -> Result<Option<StagedChange>, Errors> {
+        if diff.is_empty() {
+            return Ok(None);
         }
         let change = Change {
             old: &self.running,
             new: &new,
-            diff: &diff,
+            diff,
             at_start: false,
         };
         let prepared = prepare_all(&mut self.parts.subscribers, &change)?;
-        Ok(Step::Store(Box::new(Staged {
+        Ok(Some(StagedChange {
             id: self.next_commit,
-            by: by.clone(),
             diff: diff.to_text(),
             nacm: self.nacm.reread(&new),
             running: new,
             prepared,
+        }))
+    }
+
+    /// What is left to do of a commit to which all have agreed.
+    fn step(
+        &mut self,
+        by: &Author,
+        change: Option<StagedChange>,
+        effect: Effect,
+        empties_candidate: bool,
+    ) -> Step {
+        if change.is_none() && effect == Effect::None {
+            if empties_candidate {
+                self.candidate = None;
+            }
+            return Step::Done;
+        }
+        let beside = match (&effect, self.confirm.base()) {
+            (Effect::Pends { .. }, None) => {
+                let last = self.next_commit - 1;
+                vec![(BASE_KEY.to_owned(), Some(last.to_string().into_bytes()))]
+            }
+            (Effect::Ends, _) => vec![(BASE_KEY.to_owned(), None)],
+            _ => Vec::new(),
+        };
+        Step::Store(Box::new(Staged {
+            by: by.clone(),
+            beside,
+            change,
+            effect,
             empties_candidate,
-        })))
+        }))
     }
 
     /// Whether a configuration could become running, as far as YANG and every part of the agent can tell
@@ -118,15 +233,22 @@ impl Datastore {
         prepare_all(&mut self.parts.subscribers, &change).map(drop)
     }
 
-    /// Takes over what was stored; cannot fail.
-    pub fn complete(&mut self, staged: Staged) {
-        self.running = staged.running;
-        self.nacm = staged.nacm;
-        self.next_commit = staged.id + 1;
+    /// Takes over what was stored; cannot fail. A time that it starts counts from `now`.
+    pub fn complete(&mut self, staged: Staged, now: Instant) {
         if staged.empties_candidate {
             self.candidate = None;
         }
-        for prepared in staged.prepared {
+        let Some(change) = staged.change else {
+            let running = &self.running;
+            return self
+                .confirm
+                .committed(staged.effect, now, || running.duplicate());
+        };
+        let before = std::mem::replace(&mut self.running, change.running);
+        self.confirm.committed(staged.effect, now, || before);
+        self.nacm = change.nacm;
+        self.next_commit = change.id + 1;
+        for prepared in change.prepared {
             // Whatever becomes of one part, the others take over what is stored.
             let applied = catch_unwind(AssertUnwindSafe(|| prepared.apply()));
             if applied.is_err() {

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::RuntimeFlavor;
 use tokio::sync::mpsc::error::TrySendError;
@@ -128,9 +128,12 @@ struct Owner {
 struct Storing {
     /// True: a snapshot should follow.
     task: JoinHandle<Result<bool, StoreError>>,
-    /// The commit it makes durable, and who waits for it; none when the store is only tidied up.
-    commit: Option<(Box<Staged>, Answer)>,
+    /// The commit it makes durable; none when the store is only tidied up.
+    commit: Option<Waiting>,
 }
+
+/// A commit, and who waits for it: nobody when the agent itself takes a confirmed commit back.
+type Waiting = (Box<Staged>, Option<Answer>);
 
 impl Owner {
     async fn run(
@@ -140,12 +143,16 @@ impl Owner {
     ) {
         let mut storing: Option<Storing> = None;
         loop {
+            if storing.is_none() {
+                storing = self.on_time();
+            }
             if storing.is_none()
                 && let Some(job) = self.waiting.pop_front()
             {
                 storing = self.work(job);
                 continue;
             }
+            let due = self.datastore.poll_timeout();
             tokio::select! {
                 biased;
                 done = finished(&mut storing), if storing.is_some() => {
@@ -162,6 +169,7 @@ impl Owner {
                     }
                     self.waiting.push_back(Job::End(session));
                 }
+                () = reached(due), if storing.is_none() => {}
                 () = tokio::time::sleep(SETTLE_AGAIN), if self.unsettled && storing.is_none() => {
                     storing = Some(self.settle());
                 }
@@ -192,8 +200,7 @@ impl Owner {
             Job::End(session) => self.datastore.end_session(session),
             Job::Write(change, answer) => match contained(|| aside(|| change(&mut self.datastore)))
             {
-                Some(Ok(Step::Store(staged))) => return Some(self.store_step(staged, answer)),
-                Some(Ok(Step::Done)) => drop(answer.send(Ok(()))),
+                Some(Ok(step)) => return self.proceed(step, Some(answer)),
                 Some(Err(errors)) => drop(answer.send(Err(errors))),
                 None => drop(answer.send(Err(broken_off().into()))),
             },
@@ -201,11 +208,35 @@ impl Owner {
         None
     }
 
-    fn store_step(&self, staged: Box<Staged>, answer: Answer) -> Storing {
+    /// Takes a confirmed commit back when its time is over.
+    fn on_time(&mut self) -> Option<Storing> {
+        let step = contained(|| aside(|| self.datastore.on_time(now(), SystemTime::now())))?;
+        self.proceed(step, None)
+    }
+
+    fn proceed(&mut self, step: Step, answer: Option<Answer>) -> Option<Storing> {
+        match step {
+            Step::Done => reply(answer, Ok(())),
+            Step::Store(staged) if staged.needs_disk() => {
+                return Some(self.store_step(staged, answer));
+            }
+            Step::Store(staged) => {
+                self.datastore.complete(*staged, now());
+                reply(answer, Ok(()));
+            }
+        }
+        None
+    }
+
+    fn store_step(&self, staged: Box<Staged>, answer: Option<Answer>) -> Storing {
         let record = record(&staged);
+        let beside = staged.beside.clone();
         let store = Arc::clone(&self.store);
         let task = tokio::task::spawn_blocking(move || {
-            store.commit(&record, &[])?;
+            match record {
+                Some(record) => store.commit(&record, &beside)?,
+                None => store.put_meta(&beside)?,
+            }
             // Asked here, since it waits for whoever writes at the moment.
             Ok(store.is_snapshot_due())
         });
@@ -216,11 +247,7 @@ impl Owner {
     }
 
     /// A store step is over; returns the snapshot that should follow.
-    fn stored(
-        &mut self,
-        commit: Option<(Box<Staged>, Answer)>,
-        done: Result<bool, RpcError>,
-    ) -> Option<Storing> {
+    fn stored(&mut self, commit: Option<Waiting>, done: Result<bool, RpcError>) -> Option<Storing> {
         self.unsettled = done.is_err();
         let Some((staged, answer)) = commit else {
             if let Err(error) = done {
@@ -234,21 +261,24 @@ impl Owner {
             Err(error) => {
                 tracing::error!(%error, user = staged.by.user, "a commit was refused by the store");
                 drop(staged);
-                drop(answer.send(Err(error.into())));
+                if answer.is_none() {
+                    self.datastore.put_rollback_off(now());
+                }
+                reply(answer, Err(error.into()));
                 return None;
             }
         };
-        let id = staged.id;
         let by = &staged.by;
         tracing::info!(
-            commit = id,
+            commit = staged.change().map(|(id, _)| id),
             user = by.user,
             session = by.session,
+            source = by.source,
             "committed"
         );
-        self.datastore.complete(*staged);
-        drop(answer.send(Ok(())));
-        is_snapshot_due.then(|| self.snapshot(id))
+        self.datastore.complete(*staged, now());
+        reply(answer, Ok(()));
+        (is_snapshot_due && self.datastore.may_snapshot()).then(|| self.snapshot())
     }
 
     fn settle(&self) -> Storing {
@@ -257,7 +287,8 @@ impl Owner {
         Storing { task, commit: None }
     }
 
-    fn snapshot(&self, id: u64) -> Storing {
+    fn snapshot(&self) -> Storing {
+        let id = self.datastore.next_commit() - 1;
         let running = self.datastore.config(super::Target::Running).to_xml();
         let store = Arc::clone(&self.store);
         let task = tokio::task::spawn_blocking(move || {
@@ -299,22 +330,43 @@ async fn finished(storing: &mut Option<Storing>) -> Result<bool, RpcError> {
     }
 }
 
-fn record(staged: &Staged) -> CommitRecord {
+/// The time by the clock that timers run by.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whoever asked may be gone; what was asked for is done all the same.
+fn reply(answer: Option<Answer>, done: Result<(), Errors>) {
+    if let Some(answer) = answer {
+        drop(answer.send(done));
+    }
+}
+
+/// What the history keeps of a commit; none if running stays as it is.
+fn record(staged: &Staged) -> Option<CommitRecord> {
+    let (id, diff) = staged.change()?;
     let Author {
         session,
         user,
         source,
         ..
     } = &staged.by;
-    CommitRecord {
-        id: staged.id,
+    Some(CommitRecord {
+        id,
         at: staged.by.at,
         user: user.clone(),
         session: Some(*session).filter(|session| *session != 0),
         source: (*source).to_owned(),
         comment: None,
-        diff: staged.diff.clone().into_bytes(),
-    }
+        diff: diff.as_bytes().to_vec(),
+    })
 }
 
 #[cfg(test)]

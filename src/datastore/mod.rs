@@ -4,6 +4,7 @@
 //! `commit.rs`, whoever asks.
 
 pub mod commit;
+pub mod confirm;
 pub mod driver;
 pub mod edit;
 pub mod filter;
@@ -22,6 +23,7 @@ use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
 use crate::model::tree::Tree;
 use crate::model::xml::Element;
+use confirm::Confirm;
 use edit::{EditOptions, Sealer, Secrets};
 use lock::Lock;
 use nacm::Nacm;
@@ -37,7 +39,7 @@ pub type SessionId = u32;
 pub struct Author {
     /// The session; 0 for the agent itself.
     pub session: SessionId,
-    /// User name.
+    /// User name; empty for the agent itself.
     pub user: String,
     /// Whether access control does not apply: the recovery session (RFC 8341, section 3.5.2).
     pub recovery: bool,
@@ -45,6 +47,19 @@ pub struct Author {
     pub source: &'static str,
     /// When it was asked for.
     pub at: SystemTime,
+}
+
+impl Author {
+    /// The agent itself.
+    pub fn agent(source: &'static str, at: SystemTime) -> Self {
+        Self {
+            session: 0,
+            user: String::new(),
+            recovery: true,
+            source,
+            at,
+        }
+    }
 }
 
 /// The datastores that can be written.
@@ -75,6 +90,7 @@ pub struct Datastore {
     candidate: Option<Tree>,
     running_lock: Lock,
     candidate_lock: Lock,
+    confirm: Confirm<Tree>,
     nacm: Nacm,
     sealer: Box<dyn Sealer + Send>,
     parts: Parts,
@@ -101,6 +117,7 @@ impl Datastore {
             candidate: None,
             running_lock: Lock::default(),
             candidate_lock: Lock::default(),
+            confirm: Confirm::default(),
             nacm,
             sealer,
             parts,
@@ -158,7 +175,8 @@ impl Datastore {
     /// `<lock>` (RFC 6241, section 7.5).
     ///
     /// # Errors
-    /// `lock-denied`, and `operation-failed` for a candidate with changes that nobody committed or discarded.
+    /// `lock-denied`, also for running while another session's confirmed commit is pending; `operation-failed` for a
+    /// candidate with changes that nobody committed or discarded.
     pub fn lock(&mut self, target: Target, by: &Author) -> Result<(), RpcError> {
         if target == Target::Candidate
             && self.candidate_lock.holder().is_none()
@@ -166,6 +184,9 @@ impl Datastore {
         {
             let words = "the candidate holds changes; commit or discard them first";
             return Err(RpcError::protocol(ErrorTag::OperationFailed, words));
+        }
+        if target == Target::Running && self.running_lock.holder().is_none() {
+            self.confirm.lockable_by(by.session)?;
         }
         self.lock_mut(target).take(by.session, by.at)
     }
@@ -178,11 +199,22 @@ impl Datastore {
         self.lock_mut(target).release(session)
     }
 
-    /// Lets go of everything a session held. A candidate that it had locked is discarded (RFC 6241, section 8.3.5.2).
+    /// Lets go of everything a session held. A candidate that it had locked is discarded (RFC 6241, section 8.3.5.2);
+    /// its confirmed commit is due to be taken back.
     pub fn end_session(&mut self, session: SessionId) {
+        self.confirm.end_session(session);
         self.running_lock.end(session);
         if self.candidate_lock.end(session) {
             self.candidate = None;
+        }
+    }
+
+    /// Whether a session may change a datastore directly.
+    fn writable_by(&self, target: Target, session: SessionId) -> Result<(), RpcError> {
+        self.lock_of(target).writable_by(session)?;
+        match target {
+            Target::Running => self.confirm.writable_by(session),
+            Target::Candidate => Ok(()),
         }
     }
 
@@ -216,7 +248,7 @@ impl Datastore {
         config: &[Element],
         options: EditOptions,
     ) -> Result<Tree, Errors> {
-        self.lock_of(target).writable_by(by.session)?;
+        self.writable_by(target, by.session)?;
         let mut tree = self.config(target).duplicate();
         self.apply(&mut tree, by, config, options)?;
         self.check_access(by, self.config(target), &tree)?;

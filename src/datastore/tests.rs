@@ -1,8 +1,9 @@
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use proptest::prelude::*;
 
+use super::confirm::Request;
 use super::edit::{EditOptions, Operation, Sealer};
 use super::subscriber::{Change, ConfigSubscriber, Prepared};
 use super::*;
@@ -118,7 +119,7 @@ fn commit(datastore: &mut Datastore, inner: &str) -> Result<Step, Errors> {
     let by = author(1);
     let tree = datastore.edited(Target::Candidate, &by, &cloud(inner), MERGE)?;
     datastore.set_candidate(tree, &by)?;
-    datastore.commit(&by)
+    datastore.commit(&by, &Request::default())
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn a_commit_prepares_all_and_applies_all_in_order() {
             .as_deref(),
         Some("60")
     );
-    datastore.complete(*staged);
+    datastore.complete(*staged, Instant::now());
     assert_eq!(
         diary.lock().unwrap()[3..],
         ["first applied", "second applied", "third applied"]
@@ -242,7 +243,7 @@ fn neither_an_edit_nor_a_commit_passes_another_sessions_lock() {
     assert_eq!(refused.err().unwrap()[0].tag, ErrorTag::InUse);
     datastore.end_session(2);
     assert!(matches!(
-        datastore.commit(&author(1)).unwrap(),
+        datastore.commit(&author(1), &Request::default()).unwrap(),
         Step::Store(_)
     ));
 }
@@ -303,7 +304,7 @@ fn whoever_may_not_write_a_secret_cannot_find_it_out_by_guessing() {
     let Step::Store(staged) = commit(&mut datastore, password).unwrap() else {
         panic!("there is a change to store");
     };
-    datastore.complete(*staged);
+    datastore.complete(*staged, Instant::now());
     let mallory = Author {
         user: "mallory".to_owned(),
         recovery: false,
@@ -320,7 +321,7 @@ fn whoever_sees_nothing_of_a_value_cannot_find_it_out_by_guessing() {
     let Step::Store(staged) = commit(&mut datastore, &code("0815")).unwrap() else {
         panic!("there is a change to store");
     };
-    datastore.complete(*staged);
+    datastore.complete(*staged, Instant::now());
     let mallory = Author {
         user: "mallory".to_owned(),
         recovery: false,
@@ -497,7 +498,7 @@ fn edits_commits_refusals_and_reads_leave_no_memory_behind() {
             n % 7
         );
         if let Step::Store(staged) = commit(datastore, &good).unwrap() {
-            datastore.complete(*staged);
+            datastore.complete(*staged, Instant::now());
         }
         commit(datastore, "<keepalive-interval>66</keepalive-interval>").err();
         let invalid = "<keepalive-interval>9</keepalive-interval>";

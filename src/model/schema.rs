@@ -20,6 +20,7 @@ const IMPLEMENTED: &[(&str, &[&str])] = &[
         &[
             "writable-running",
             "candidate",
+            "confirmed-commit",
             "rollback-on-error",
             "validate",
         ],

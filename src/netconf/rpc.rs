@@ -5,9 +5,8 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use super::operations::SessionId;
+use crate::datastore::confirm::Request;
 
 pub use parse::{Incoming, read, unknown_namespace, unknown_operation};
 
@@ -99,15 +98,6 @@ pub enum WithDefaults {
     Explicit,
 }
 
-/// What makes a commit a confirmed one (RFC 6241, section 8.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Confirmed {
-    /// Until the commit is taken back; 600 s by default.
-    pub timeout: Duration,
-    /// The token with which any session may confirm.
-    pub persist: Option<String>,
-}
-
 /// The parameters of edit-config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
@@ -176,12 +166,7 @@ pub enum Rpc {
         session: SessionId,
     },
     /// RFC 6241, section 8.3.4.1 and 8.4.
-    Commit {
-        /// Present for a confirmed commit.
-        confirmed: Option<Confirmed>,
-        /// The token of the commit that is confirmed or extended.
-        persist_id: Option<String>,
-    },
+    Commit(Request),
     /// RFC 6241, section 8.4.4.1.
     CancelCommit {
         /// The token of the commit that is taken back.
@@ -232,7 +217,7 @@ impl Rpc {
             Self::Unlock { .. } => "unlock",
             Self::CloseSession => "close-session",
             Self::KillSession { .. } => "kill-session",
-            Self::Commit { .. } => "commit",
+            Self::Commit(_) => "commit",
             Self::CancelCommit { .. } => "cancel-commit",
             Self::DiscardChanges => "discard-changes",
             Self::Validate { .. } => "validate",

@@ -264,9 +264,10 @@ async fn what_is_not_announced_is_refused() {
             "<delete-config><target><running/></target></delete-config>",
             "operation-not-supported",
         ),
-        ("<cancel-commit/>", "operation-not-supported"),
-        // A parameter of a capability that is not announced.
-        ("<commit><confirmed/></commit>", "unknown-element"),
+        (
+            "<copy-config><target><startup/></target><source><running/></source></copy-config>",
+            "unknown-element",
+        ),
     ] {
         assert_eq!(
             refusal(session.rpc(operation).await).tag,

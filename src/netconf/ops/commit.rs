@@ -1,29 +1,23 @@
-//! `<commit>` and `<discard-changes>` (RFC 6241, section 8.3.4).
+//! `<commit>`, `<cancel-commit>` and `<discard-changes>` (RFC 6241, sections 8.3.4 and 8.4).
 
+use crate::datastore::confirm::Request;
 use crate::datastore::{Author, Datastore, Step};
-use crate::model::error::{ErrorTag, Errors, RpcError};
-use crate::netconf::rpc::Confirmed;
+use crate::model::error::Errors;
 
-/// The parameters of a confirmed commit belong to a capability that is not announced.
 pub(super) fn commit(
     datastore: &mut Datastore,
     caller: &Author,
-    confirmed: Option<&Confirmed>,
+    request: &Request,
+) -> Result<Step, Errors> {
+    datastore.commit(caller, request)
+}
+
+pub(super) fn cancel_commit(
+    datastore: &mut Datastore,
+    caller: &Author,
     persist_id: Option<&str>,
 ) -> Result<Step, Errors> {
-    let parameter = match (confirmed, persist_id) {
-        (Some(_), _) => Some("confirmed"),
-        (_, Some(_)) => Some("persist-id"),
-        (None, None) => None,
-    };
-    if let Some(parameter) = parameter {
-        let words =
-            format!("{parameter} needs :confirmed-commit, which this device does not announce");
-        return Err(RpcError::protocol(ErrorTag::UnknownElement, words)
-            .info("bad-element", parameter)
-            .into());
-    }
-    datastore.commit(caller)
+    datastore.cancel_commit(caller, persist_id)
 }
 
 pub(super) fn discard_changes(datastore: &mut Datastore, caller: &Author) -> Result<Step, Errors> {

@@ -88,10 +88,10 @@ pub fn write(
         Rpc::Validate { source } => edit::validate(datastore, caller, &source)?,
         Rpc::Lock { target: named } => lock::lock(datastore, caller, target(named)?)?,
         Rpc::Unlock { target: named } => lock::unlock(datastore, caller, target(named)?)?,
-        Rpc::Commit {
-            confirmed,
-            persist_id,
-        } => commit::commit(datastore, caller, confirmed.as_ref(), persist_id.as_deref())?,
+        Rpc::Commit(request) => commit::commit(datastore, caller, &request)?,
+        Rpc::CancelCommit { persist_id } => {
+            commit::cancel_commit(datastore, caller, persist_id.as_deref())?
+        }
         Rpc::DiscardChanges => commit::discard_changes(datastore, caller)?,
         Rpc::Action { message } | Rpc::Other { message, .. } => {
             return action::act(datastore, caller, &message);
@@ -173,6 +173,7 @@ pub fn capabilities(schema: Schema) -> Vec<String> {
         "urn:ietf:params:netconf:base:1.1",
         "urn:ietf:params:netconf:capability:writable-running:1.0",
         "urn:ietf:params:netconf:capability:candidate:1.0",
+        "urn:ietf:params:netconf:capability:confirmed-commit:1.1",
         "urn:ietf:params:netconf:capability:rollback-on-error:1.0",
         "urn:ietf:params:netconf:capability:validate:1.1",
     ]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::parameters::{Parameters, datastore, filter, source};
-use super::{Confirmed, DefaultOperation, Edit, ErrorOption, Rpc, TestOption};
+use super::{DefaultOperation, Edit, ErrorOption, Rpc, TestOption};
+use crate::datastore::confirm::{Confirmed, Request};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError, YANG_NAMESPACE};
 use crate::netconf::reply::ReplyHead;
 use crate::protocol::xml::{Document, Element, XmlError};
@@ -261,13 +262,16 @@ fn commit(operation: &Element<'_>) -> Result<Rpc, RpcError> {
         Duration::from_secs(seconds.into())
     });
     let persist = parameters.text("persist")?;
-    let confirmed = parameters
-        .has("confirmed")
-        .then_some(Confirmed { timeout, persist });
-    Ok(Rpc::Commit {
-        confirmed,
+    let confirmed = parameters.has("confirmed");
+    // Whoever names a time or a token and forgets this one would commit for good.
+    let stray = ["confirm-timeout", "persist"].map(|name| parameters.has(name));
+    if !confirmed && stray.contains(&true) {
+        return Err(parameters.missing("confirmed"));
+    }
+    Ok(Rpc::Commit(Request {
+        confirmed: confirmed.then_some(Confirmed { timeout, persist }),
         persist_id: parameters.text("persist-id")?,
-    })
+    }))
 }
 
 fn get_schema(operation: &Element<'_>) -> Result<Rpc, RpcError> {

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::*;
+use crate::datastore::confirm::Confirmed;
 use crate::model::error::{ErrorInfo, ErrorTag, ErrorType, NETCONF_NAMESPACE, RpcError};
 
 fn incoming(message: &str) -> Incoming {
@@ -42,10 +45,10 @@ fn operations_without_parameters_are_read() {
     );
     assert_eq!(
         operation("<commit/>"),
-        Rpc::Commit {
+        Rpc::Commit(Request {
             confirmed: None,
             persist_id: None
-        }
+        })
     );
     assert_eq!(
         operation("<get/>"),
@@ -79,10 +82,10 @@ fn values_may_be_written_with_references_and_character_data_sections() {
         operation("<commit><persist-id>a &amp; &#98;<![CDATA[<c>]]></persist-id></commit>");
     assert_eq!(
         commit,
-        Rpc::Commit {
+        Rpc::Commit(Request {
             confirmed: None,
             persist_id: Some("a & b<c>".into())
-        }
+        })
     );
 }
 
@@ -170,20 +173,28 @@ fn commits_are_confirmed_with_their_timeout_and_token() {
     };
     assert_eq!(
         operation("<commit><confirmed/></commit>"),
-        Rpc::Commit {
+        Rpc::Commit(Request {
             confirmed: confirmed(600, None),
             persist_id: None
-        }
+        })
     );
     let xml = "<commit><confirmed/><confirm-timeout>5</confirm-timeout><persist>p</persist><persist-id>q</persist-id></commit>";
-    let expected = Rpc::Commit {
+    let expected = Rpc::Commit(Request {
         confirmed: confirmed(5, Some("p".into())),
         persist_id: Some("q".into()),
-    };
+    });
     assert_eq!(operation(xml), expected);
     for bad in ["0", "-1", "4294967296", "x", ""] {
         let xml = format!("<commit><confirmed/><confirm-timeout>{bad}</confirm-timeout></commit>");
         assert_eq!(refusal(&xml).tag, ErrorTag::InvalidValue, "{bad}");
+    }
+    for stray in [
+        "<persist>p</persist>",
+        "<confirm-timeout>5</confirm-timeout>",
+    ] {
+        let error = refusal(&format!("<commit>{stray}</commit>"));
+        let expected = (ErrorTag::MissingElement, vec![("bad-element", "confirmed")]);
+        assert_eq!(tag_and_info(&error), expected);
     }
     assert_eq!(
         operation("<cancel-commit/>"),

@@ -1,0 +1,102 @@
+//! The configuration that the store holds, and what a start has to make good first.
+
+use std::time::SystemTime;
+
+use crate::datastore::commit::CONFIRMED_COMMIT;
+use crate::datastore::confirm::BASE_KEY;
+use crate::datastore::store::{CommitRecord, Loaded, Store};
+use crate::model::error::{ErrorTag, RpcError};
+use crate::model::schema::Schema;
+use crate::model::tree::{Diff, Tree};
+
+use super::{AgentError, stored};
+
+/// The configuration after all that is stored.
+///
+/// # Errors
+/// What this agent does not understand.
+pub(super) fn running(schema: Schema, loaded: &Loaded) -> Result<Tree, AgentError> {
+    let mut tree = snapshot(schema, loaded)?;
+    apply(&mut tree, &loaded.diffs)?;
+    Ok(tree)
+}
+
+/// Takes a confirmed commit back that was pending when the agent ended: "If the device reboots for any reason before
+/// the confirm timeout expires, the server MUST restore the configuration to its state before the confirmed commit was
+/// issued" (RFC 6241, section 8.4.1). That is a commit of its own, and stored before anybody sees what it makes.
+///
+/// # Errors
+/// A store that cannot be written, or whose mark makes no sense: then the agent does not start, rather than with a
+/// configuration that nobody confirmed.
+pub(super) fn take_back(
+    schema: Schema,
+    store: &Store,
+    loaded: &mut Loaded,
+) -> Result<(), AgentError> {
+    let Some(mark) = loaded.meta.get(BASE_KEY) else {
+        return Ok(());
+    };
+    let kept = kept(mark, loaded).ok_or_else(|| {
+        let words = "what a confirmed commit falls back to is missing";
+        AgentError::Stored(RpcError::application(ErrorTag::OperationFailed, words))
+    })?;
+    let (first, unconfirmed) = loaded.diffs.split_at(kept);
+    let mut base = snapshot(schema, loaded)?;
+    apply(&mut base, first)?;
+    let mut last = base.duplicate();
+    apply(&mut last, unconfirmed)?;
+    let back = last.diff(&base).map_err(AgentError::Stored)?;
+    let done = [(BASE_KEY.to_owned(), None)];
+    if back.is_empty() {
+        store.put_meta(&done)?;
+    } else {
+        let record = record(loaded.next_commit, &back);
+        store.commit(&record, &done)?;
+        loaded.next_commit += 1;
+        loaded.diffs.push(record.diff);
+        tracing::warn!(
+            commit = record.id,
+            "a confirmed commit was pending when the agent ended: it is taken back"
+        );
+    }
+    loaded.meta.remove(BASE_KEY);
+    Ok(())
+}
+
+/// How many of the stored differences stay.
+fn kept(mark: &[u8], loaded: &Loaded) -> Option<usize> {
+    let last_kept: u64 = std::str::from_utf8(mark).ok()?.parse().ok()?;
+    let in_snapshot = loaded.next_commit - 1 - loaded.diffs.len() as u64;
+    let kept = usize::try_from(last_kept.checked_sub(in_snapshot)?).ok()?;
+    (kept <= loaded.diffs.len()).then_some(kept)
+}
+
+fn record(id: u64, diff: &Diff) -> CommitRecord {
+    CommitRecord {
+        id,
+        at: SystemTime::now(),
+        user: String::new(),
+        session: None,
+        source: CONFIRMED_COMMIT.to_owned(),
+        comment: None,
+        diff: diff.to_text().into_bytes(),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn snapshot(schema: Schema, loaded: &Loaded) -> Result<Tree, AgentError> {
+    match &loaded.snapshot {
+        Some(snapshot) => Tree::parse_config(schema, &text(snapshot)).map_err(stored),
+        None => Ok(Tree::new(schema)),
+    }
+}
+
+fn apply(tree: &mut Tree, diffs: &[Vec<u8>]) -> Result<(), AgentError> {
+    diffs.iter().try_for_each(|diff| {
+        let diff = Diff::parse(tree.schema(), &text(diff)).map_err(stored)?;
+        tree.apply(&diff).map_err(AgentError::Stored)
+    })
+}
