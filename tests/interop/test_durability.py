@@ -156,6 +156,63 @@ def fill(path):
                 size //= 2
 
 
+CONFIRMED = "<commit><confirmed/><confirm-timeout>600</confirm-timeout><persist>t</persist>{}</commit>"
+
+
+def test_after_kill_9_a_confirmed_commit_that_nobody_confirmed_is_gone(start):
+    agent = start()
+    session = agent.local()
+    session.hello()
+    assert session.rpc(edit(1)).is_ok and session.rpc(COMMIT).is_ok
+    for number, follow_up in ((2, ""), (3, "<persist-id>t</persist-id>"), (4, "<persist-id>t</persist-id>")):
+        assert session.rpc(edit(number)).is_ok and session.rpc(CONFIRMED.format(follow_up)).is_ok
+    assert number_in(session) == 4
+    agent.kill()
+    agent = start()
+    again = agent.local()
+    again.hello()
+    assert number_in(again) == 1
+    # There is nothing left to confirm, and what comes now stays.
+    refused, = again.rpc("<commit><persist-id>t</persist-id></commit>").errors
+    assert refused.tag == "invalid-value"
+    assert again.rpc(edit(5)).is_ok and again.rpc(COMMIT).is_ok
+    agent.kill()
+    last = start().local()
+    last.hello()
+    assert number_in(last) == 5
+    last.close()
+
+
+def test_after_kill_9_at_any_moment_a_confirmed_commit_is_there_if_it_was_confirmed(start):
+    """Round after round: a confirmed commit, its confirmation, and the kill somewhere between."""
+    chance = random.Random(84)
+    confirmed = 0
+    unconfirmed = rounds = 0
+    for _ in range(40):
+        agent = start()
+        session = agent.local()
+        session.hello()
+        kept = number_in(session)
+        assert kept in (confirmed, confirmed + 1), "only the confirmation in flight may be there or not"
+        confirmed = number = kept
+        killer = threading.Timer(chance.uniform(0, LONGEST_ROUND), agent.process.kill)
+        killer.start()
+        try:
+            while True:
+                number = confirmed + 1
+                assert session.rpc(edit(number)).is_ok
+                assert session.rpc(CONFIRMED.format("")).is_ok
+                assert session.rpc("<commit><persist-id>t</persist-id></commit>").is_ok
+                confirmed, rounds = number, rounds + 1
+        except Ended:
+            unconfirmed += 1
+        finally:
+            killer.join()
+            agent.kill()
+            session.close()
+    assert rounds > 40 and unconfirmed == 40
+
+
 def test_a_commit_survives_an_orderly_restart(start):
     agent = start()
     session = agent.local()

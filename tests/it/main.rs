@@ -10,6 +10,7 @@ mod datastore;
 mod further_modules;
 mod machine;
 mod netconf;
+mod rfc6241;
 mod round_trip;
 mod schema;
 mod source;

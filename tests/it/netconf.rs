@@ -3,88 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tempfile::TempDir;
-use tether::datastore::driver::Handle;
-use tether::datastore::edit::Sealer;
-use tether::datastore::store::Store;
-use tether::datastore::{Datastore, Parts};
-use tether::model::error::RpcError;
-use tether::model::schema::Schema;
 use tether::model::settings::Limits;
-use tether::model::tree::Tree;
-use tether::netconf::server::Server;
-use tether::netconf::session::{Peer, Transport, serve};
 use tether::protocol::client::{Client, ClientError, ReportedError};
-use tokio::io::DuplexStream;
-use tokio::sync::watch;
 
-const ADMIN: &str = r#"<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm">
-    <groups><group><name>admin</name><user-name>admin</user-name></group></groups>
-    <rule-list><name>admin</name><group>admin</group>
-        <rule><name>all</name><module-name>*</module-name><access-operations>*</access-operations><action>permit</action></rule>
-    </rule-list></nacm>"#;
-
-/// Leaves every value as it is.
-struct NoSecrets;
-
-impl Sealer for NoSecrets {
-    fn seal(&mut self, _: &str, _: &str, _: Option<&str>) -> Result<Option<String>, RpcError> {
-        Ok(None)
-    }
-}
-
-/// A device without a tunnel.
-struct Device {
-    server: Server,
-    limits: watch::Sender<Arc<Limits>>,
-    _directory: TempDir,
-}
-
-type Session = Client<DuplexStream>;
-
-impl Device {
-    fn start() -> Self {
-        let directory = TempDir::new().unwrap();
-        let schema = Schema::load(&[]).unwrap();
-        let (store, _) = Store::open(directory.path()).unwrap();
-        let running = Tree::parse_config(schema, ADMIN).unwrap();
-        let parts = Parts {
-            subscribers: Vec::new(),
-            providers: Vec::new(),
-            actions: Default::default(),
-        };
-        let datastore = Datastore::start(running, 1, Box::new(NoSecrets), parts).unwrap();
-        let (handle, _) = Handle::start(datastore, Arc::new(store));
-        let limits = watch::Sender::new(Arc::new(Limits::default()));
-        Self {
-            server: Server::new(handle, schema, limits.subscribe()),
-            limits,
-            _directory: directory,
-        }
-    }
-
-    fn dial(&self, user: &str) -> DuplexStream {
-        let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let peer = Peer {
-            user: user.into(),
-            transport: Transport::Local,
-            source: None,
-        };
-        tokio::spawn(serve(
-            theirs,
-            peer,
-            self.server.clone(),
-            self.limits.subscribe(),
-        ));
-        ours
-    }
-
-    async fn login(&self, user: &str) -> Session {
-        Client::connect(self.dial(user), Duration::from_secs(20))
-            .await
-            .unwrap()
-    }
-}
+use crate::support::served::{Served as Device, Session};
 
 fn cloud(content: &str) -> String {
     format!(

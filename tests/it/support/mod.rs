@@ -4,6 +4,7 @@
 //! it is the one that is waited for, and everything has [`PATIENCE`].
 
 mod plain;
+pub mod served;
 mod ssh;
 mod state;
 

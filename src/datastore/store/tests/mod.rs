@@ -1,5 +1,6 @@
 //! The store on a disk that fails at every point, loses power at every point, is full, is read-only.
 
+mod confirmed;
 mod crash;
 mod disk;
 mod faults;

@@ -1,0 +1,229 @@
+//! A confirmed commit on a disk that fails: at each operation of its own write, of its confirmation, of its rollback.
+
+use std::sync::Arc;
+
+use nix::libc::{EIO, ENOSPC};
+
+use super::disk::{Disk, Fault};
+use super::*;
+use crate::datastore::confirm::{BASE_KEY, Confirmed, Request};
+use crate::datastore::driver::Handle;
+use crate::datastore::edit::Sealer;
+use crate::datastore::{Author, Datastore, Parts, Target};
+use crate::model::error::{ErrorTag, Errors, RpcError};
+use crate::model::schema::Schema;
+use crate::model::tree::{Diff, Tree};
+
+const KEEPALIVE: &str = "/cloud-management:cloud-management/keepalive-interval";
+const MINUTE: Duration = Duration::from_secs(60);
+
+struct NoSecrets;
+impl Sealer for NoSecrets {
+    fn seal(&mut self, _: &str, _: &str, _: Option<&str>) -> Result<Option<String>, RpcError> {
+        Ok(None)
+    }
+}
+
+/// An owner of a datastore whose running has 100, on a disk that holds the same.
+struct Device {
+    disk: Disk,
+    handle: Handle,
+}
+
+fn author() -> Author {
+    Author {
+        session: 1,
+        user: "root".to_owned(),
+        recovery: true,
+        source: "netconf",
+        at: SystemTime::UNIX_EPOCH,
+    }
+}
+
+impl Device {
+    async fn start() -> Self {
+        let disk = Disk::default();
+        let store = make(&disk);
+        store.snapshot(0, b"").unwrap();
+        let running = Tree::new(Schema::load(&[]).unwrap());
+        let datastore = Datastore::start(running, 1, Box::new(NoSecrets), Parts::default());
+        let (handle, _) = Handle::start(datastore.unwrap(), Arc::new(store));
+        let device = Self { disk, handle };
+        device.commit("100", Request::default()).await.unwrap();
+        device
+    }
+
+    async fn commit(&self, value: &'static str, request: Request) -> Result<(), Errors> {
+        let commit = move |datastore: &mut Datastore| {
+            let mut tree = datastore.config(Target::Candidate).duplicate();
+            tree.set(KEEPALIVE, Some(value))?;
+            datastore.set_candidate(tree, &author())?;
+            Ok((datastore.commit(&author(), &request)?, ()))
+        };
+        self.handle.write(commit).await
+    }
+
+    async fn confirmed(&self, value: &'static str) -> Result<(), Errors> {
+        let confirmed = Some(Confirmed {
+            timeout: MINUTE,
+            persist: None,
+        });
+        let request = Request {
+            confirmed,
+            persist_id: None,
+        };
+        self.commit(value, request).await
+    }
+
+    async fn cancel(&self) -> Result<(), Errors> {
+        let cancel =
+            |datastore: &mut Datastore| Ok((datastore.cancel_commit(&author(), None)?, ()));
+        self.handle.write(cancel).await
+    }
+
+    async fn running(&self) -> String {
+        let value = self
+            .handle
+            .read(|datastore| datastore.config(Target::Running).value(KEEPALIVE));
+        value.await.unwrap().unwrap_or_default()
+    }
+
+    /// What a start from the disk as it is now would find: running, and whether a commit is pending.
+    fn on_disk(&self) -> (String, bool) {
+        let loaded = on_disk(&self.disk);
+        let mut tree = Tree::new(Schema::load(&[]).unwrap());
+        assert!(loaded.snapshot.as_deref().is_none_or(<[u8]>::is_empty));
+        for diff in &loaded.diffs {
+            let text = std::str::from_utf8(diff).unwrap();
+            tree.apply(&Diff::parse(tree.schema(), text).unwrap())
+                .unwrap();
+        }
+        let value = tree.value(KEEPALIVE).unwrap_or_default();
+        (value, loaded.meta.contains_key(BASE_KEY))
+    }
+}
+
+/// Lets a step meet a failure of the disk at its first operation, its second and so on, until one comes too late.
+async fn at_each_point<F: Future<Output = bool>>(step: impl Fn(Fault) -> F) {
+    for errno in [ENOSPC, EIO] {
+        let mut points = 0;
+        while step(Fault::Once {
+            after: points,
+            errno,
+        })
+        .await
+        {
+            points += 1;
+        }
+        assert!(points > 3, "only {points} points");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmed_commit_that_cannot_be_stored_arms_nothing() {
+    at_each_point(async |fault| {
+        let device = Device::start().await;
+        device.disk.inject(fault);
+        let done = device.confirmed("200").await;
+        let failed = device.disk.has_failed();
+        device.disk.inject(Fault::None);
+        assert_eq!(done.is_err(), failed);
+        if failed {
+            assert_eq!(device.running().await, "100");
+            assert_eq!(device.on_disk(), ("100".to_owned(), false));
+            let nothing = device.cancel().await.unwrap_err();
+            assert_eq!(nothing[0].tag, ErrorTag::OperationFailed);
+            tokio::time::sleep(2 * MINUTE).await;
+            device.commit("300", Request::default()).await.unwrap();
+            assert_eq!(device.on_disk(), ("300".to_owned(), false));
+        } else {
+            assert_eq!(device.on_disk(), ("200".to_owned(), true));
+        }
+        failed
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_that_cannot_be_stored_leaves_it_pending() {
+    at_each_point(async |fault| {
+        let device = Device::start().await;
+        device.confirmed("200").await.unwrap();
+        device.disk.inject(fault);
+        let done = device.commit("200", Request::default()).await;
+        let failed = device.disk.has_failed();
+        device.disk.inject(Fault::None);
+        assert_eq!(done.is_err(), failed);
+        assert_eq!(device.on_disk(), ("200".to_owned(), failed));
+        tokio::time::sleep(2 * MINUTE).await;
+        let left = if failed { "100" } else { "200" };
+        assert_eq!(device.running().await, left);
+        assert_eq!(device.on_disk(), (left.to_owned(), false));
+        failed
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_cannot_be_stored_is_done_when_it_can() {
+    at_each_point(async |fault| {
+        let device = Device::start().await;
+        device.confirmed("200").await.unwrap();
+        device.disk.inject(fault);
+        tokio::time::sleep(MINUTE + Duration::from_secs(1)).await;
+        let failed = device.disk.has_failed();
+        device.disk.inject(Fault::None);
+        if failed {
+            // Running is what it is, on the disk too; and what a start falls back to is there.
+            assert_eq!(device.running().await, "200");
+            assert_eq!(device.on_disk(), ("200".to_owned(), true));
+            let late = device.commit("300", Request::default()).await;
+            assert_eq!(late.unwrap_err()[0].tag, ErrorTag::InUse);
+            tokio::time::sleep(MINUTE).await;
+        }
+        assert_eq!(device.running().await, "100");
+        assert_eq!(device.on_disk(), ("100".to_owned(), false));
+        device.commit("300", Request::default()).await.unwrap();
+        assert_eq!(device.on_disk(), ("300".to_owned(), false));
+        failed
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_that_cannot_be_stored_leaves_it_pending() {
+    at_each_point(async |fault| {
+        let device = Device::start().await;
+        device.confirmed("200").await.unwrap();
+        device.disk.inject(fault);
+        let done = device.cancel().await;
+        let failed = device.disk.has_failed();
+        device.disk.inject(Fault::None);
+        assert_eq!(done.is_err(), failed);
+        if failed {
+            assert_eq!(device.running().await, "200");
+            assert_eq!(device.on_disk(), ("200".to_owned(), true));
+            device.cancel().await.unwrap();
+        }
+        assert_eq!(device.running().await, "100");
+        assert_eq!(device.on_disk(), ("100".to_owned(), false));
+        failed
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_snapshot_is_taken_over_what_may_be_taken_back() {
+    let device = Device::start().await;
+    for _ in 0..COMMITS_PER_SNAPSHOT {
+        device.confirmed("200").await.unwrap();
+        device.confirmed("201").await.unwrap();
+    }
+    assert_eq!(device.on_disk(), ("201".to_owned(), true));
+    device.commit("201", Request::default()).await.unwrap();
+    // A write waits for the snapshot that follows the commit before it.
+    device.commit("300", Request::default()).await.unwrap();
+    let loaded = on_disk(&device.disk);
+    assert_eq!(loaded.diffs.len(), 1);
+    assert!(loaded.snapshot.is_some_and(|snapshot| !snapshot.is_empty()));
+}

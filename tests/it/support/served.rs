@@ -1,0 +1,93 @@
+//! The NETCONF server on a real datastore and store, over in-memory streams and without a tunnel: no real time passes in
+//! it, so its clock can be a paused one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tether::datastore::driver::Handle;
+use tether::datastore::edit::Sealer;
+use tether::datastore::store::Store;
+use tether::datastore::{Datastore, Parts};
+use tether::model::error::RpcError;
+use tether::model::schema::Schema;
+use tether::model::settings::Limits;
+use tether::model::tree::Tree;
+use tether::netconf::server::Server;
+use tether::netconf::session::{Peer, Transport, serve};
+use tether::protocol::client::Client;
+use tokio::io::DuplexStream;
+use tokio::sync::watch;
+
+const ADMIN: &str = r#"<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm">
+    <groups><group><name>admin</name><user-name>admin</user-name></group></groups>
+    <rule-list><name>admin</name><group>admin</group>
+        <rule><name>all</name><module-name>*</module-name><access-operations>*</access-operations><action>permit</action></rule>
+    </rule-list></nacm>"#;
+
+/// Leaves every value as it is.
+struct NoSecrets;
+
+impl Sealer for NoSecrets {
+    fn seal(&mut self, _: &str, _: &str, _: Option<&str>) -> Result<Option<String>, RpcError> {
+        Ok(None)
+    }
+}
+
+/// A device without a tunnel; `admin` may do everything, others what access control leaves open.
+pub struct Served {
+    server: Server,
+    /// The limits of its sessions.
+    pub limits: watch::Sender<Arc<Limits>>,
+    _directory: TempDir,
+}
+
+/// A session with it.
+pub type Session = Client<DuplexStream>;
+
+impl Served {
+    /// A device with access control and nothing else.
+    pub fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let schema = Schema::load(&[]).unwrap();
+        let (store, _) = Store::open(directory.path()).unwrap();
+        let running = Tree::parse_config(schema, ADMIN).unwrap();
+        let parts = Parts {
+            subscribers: Vec::new(),
+            providers: Vec::new(),
+            actions: Default::default(),
+        };
+        let datastore = Datastore::start(running, 1, Box::new(NoSecrets), parts).unwrap();
+        let (handle, _) = Handle::start(datastore, Arc::new(store));
+        let limits = watch::Sender::new(Arc::new(Limits::default()));
+        Self {
+            server: Server::new(handle, schema, limits.subscribe()),
+            limits,
+            _directory: directory,
+        }
+    }
+
+    /// A stream on which a session of this user is served.
+    pub fn dial(&self, user: &str) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let peer = Peer {
+            user: user.into(),
+            transport: Transport::Local,
+            source: None,
+        };
+        tokio::spawn(serve(
+            theirs,
+            peer,
+            self.server.clone(),
+            self.limits.subscribe(),
+        ));
+        ours
+    }
+
+    /// A session of this user.
+    pub async fn login(&self, user: &str) -> Session {
+        Client::connect(self.dial(user), Duration::from_secs(20))
+            .await
+            .unwrap()
+    }
+}
