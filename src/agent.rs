@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use crate::datastore::driver::Handle;
 use crate::datastore::store::{Loaded, Store, StoreError};
 use crate::datastore::subscriber::{ActionHandler, StateProvider};
-use crate::datastore::{Datastore, Parts, Target};
+use crate::datastore::{Datastore, Parts};
 use crate::model::error::{Errors, RpcError};
 use crate::model::paths;
 use crate::model::schema::{Schema, SchemaError};
@@ -121,7 +121,11 @@ impl Agent {
         let directory = options.state_directory()?;
         let (store, mut loaded) = Store::open(&directory)?;
         let store = Arc::new(store);
-        let schema = Schema::load(&options.yang_modules()?)?;
+        let extra = options.yang_modules()?;
+        let schema = match options.startup_datastore {
+            true => Schema::load_with_startup(&extra)?,
+            false => Schema::load(&extra)?,
+        };
         let key = Arc::new(secret_key(&store, &directory)?);
         let first = FirstStart {
             options: &options,
@@ -146,10 +150,10 @@ impl Agent {
             providers: providers(&device, cloud),
         };
         let sealer = Box::new(DeviceSealer(key));
-        let started = Datastore::start(running, loaded.next_commit, sealer, parts);
+        let started = Datastore::start(running, restore::next_commit(&loaded), sealer, parts);
         let kept = started
             .map_err(stored)
-            .and_then(|datastore| keep_first(&store, &loaded, datastore));
+            .and_then(|datastore| restore::keep_first(&store, &loaded, datastore));
         let datastore = match kept {
             Ok(datastore) => datastore,
             Err(error) => {
@@ -261,7 +265,7 @@ fn running(
     key: &Arc<SecretKey>,
     first: FirstStart<'_>,
 ) -> Result<(Tree, Option<Zeroizing<String>>), AgentError> {
-    if !loaded.is_first_start() {
+    if !restore::is_first_start(loaded) {
         return Ok((restore::running(schema, loaded)?, None));
     }
     let made = first.given.is_none();
@@ -270,20 +274,6 @@ fn running(
     let file = first.options.factory_default.as_deref();
     let (tree, has_admin) = first_start::configuration(schema, file, &password, &mut sealer)?;
     Ok((tree, (made && has_admin).then_some(password)))
-}
-
-/// Stores the configuration of the first start. Not before every part has taken it: a factory default that one of them
-/// refuses would else be refused for ever.
-fn keep_first(
-    store: &Store,
-    loaded: &Loaded,
-    datastore: Datastore,
-) -> Result<Datastore, AgentError> {
-    if loaded.is_first_start() {
-        let first = datastore.config(Target::Running).to_xml();
-        store.snapshot(0, first.as_bytes())?;
-    }
-    Ok(datastore)
 }
 
 fn stored(errors: Errors) -> AgentError {

@@ -34,6 +34,9 @@ pub struct Options {
     /// Further YANG module whose data the datastores also hold; may be repeated
     #[arg(long, value_name = "FILE")]
     pub yang: Vec<PathBuf>,
+    /// Keep running only by a copy to the startup datastore (RFC 6241, section 8.7)
+    #[arg(long)]
+    pub startup_datastore: bool,
     /// Least level that is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -129,6 +132,7 @@ impl Options {
             serial_number: self.serial_number.or(file.serial_number),
             factory_default: self.factory_default.or(file.factory_default),
             yang: first(self.yang, file.yang),
+            startup_datastore: self.startup_datastore || file.startup_datastore,
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             restart_command: file.restart_command,
@@ -202,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_argument_comes_before_the_file() {
-        let text = "ssh = [\"0.0.0.0:830\"]\nserial-number = \"FILE\"\nlog-format = \"json\"";
+        let text = "ssh = [\"0.0.0.0:830\"]\nserial-number = \"FILE\"\nlog-format = \"json\"\nstartup-datastore = true";
         let arguments = Options {
             serial_number: Some("ARGUMENT".to_owned()),
             ..Options::default()
@@ -211,6 +215,7 @@ mod tests {
         assert_eq!(options.ssh, ["0.0.0.0:830".parse().unwrap()]);
         assert_eq!(options.serial_number.as_deref(), Some("ARGUMENT"));
         assert_eq!(options.log_format, Some(LogFormat::Json));
+        assert!(options.startup_datastore);
     }
 
     #[test]

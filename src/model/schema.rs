@@ -13,10 +13,15 @@ pub use extra::{ExtraModule, Needed, NoModule};
 
 include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
+/// The module of RFC 6241.
+const NETCONF: &str = "ietf-netconf";
+/// Its feature of a device that has a startup datastore.
+const STARTUP: &str = "startup";
+
 /// What the agent implements: module name and enabled features.
 const IMPLEMENTED: &[(&str, &[&str])] = &[
     (
-        "ietf-netconf",
+        NETCONF,
         &[
             "writable-running",
             "candidate",
@@ -92,6 +97,25 @@ impl Schema {
     /// # Errors
     /// A module that libyang cannot load, with its words.
     pub fn load(extra: &[ExtraModule]) -> Result<Self, SchemaError> {
+        Self::make(extra, &[])
+    }
+
+    /// The same for a device with a startup datastore (RFC 6241, section 8.7).
+    ///
+    /// # Errors
+    /// As [`Schema::load`].
+    pub fn load_with_startup(extra: &[ExtraModule]) -> Result<Self, SchemaError> {
+        Self::make(extra, &[STARTUP])
+    }
+
+    /// Whether the device has a startup datastore.
+    pub fn has_startup(self) -> bool {
+        let netconf = self.context.get_module_implemented(NETCONF);
+        netconf.is_some_and(|netconf| netconf.feature_value(STARTUP).unwrap_or(false))
+    }
+
+    /// `more` are further features of ietf-netconf.
+    fn make(extra: &[ExtraModule], more: &[&str]) -> Result<Self, SchemaError> {
         let failed = |module: &str, error: &yang5::Error| SchemaError::Module {
             module: module.to_owned(),
             reason: error.msg.clone().unwrap_or_else(|| "refused".to_owned()),
@@ -101,9 +125,14 @@ impl Schema {
         super::tree::quiet();
         // libyang keeps a pointer to the map, so it lives as long as the context: for ever.
         context.set_embedded_modules(Box::leak(Box::new(embedded(extra))));
-        let wanted: Vec<_> = IMPLEMENTED
+        let features = |(name, features): &(&'static str, &[&'static str])| {
+            let more = if *name == NETCONF { more } else { &[] };
+            (*name, [features, more].concat())
+        };
+        let implemented: Vec<_> = IMPLEMENTED.iter().map(features).collect();
+        let wanted: Vec<_> = implemented
             .iter()
-            .map(|(name, features)| (*name, None, *features))
+            .map(|(name, features)| (*name, None, features.as_slice()))
             .collect();
         context
             .load_modules(&wanted)
