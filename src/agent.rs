@@ -7,6 +7,7 @@ pub mod options;
 mod restore;
 mod sealer;
 mod watched;
+mod yang_files;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,7 +26,7 @@ use crate::datastore::driver::Handle;
 use crate::datastore::store::{Loaded, Store, StoreError};
 use crate::datastore::subscriber::{ActionHandler, StateProvider};
 use crate::datastore::{Datastore, Parts};
-use crate::model::error::{Errors, RpcError};
+use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::paths;
 use crate::model::schema::{Schema, SchemaError};
 use crate::model::secret::SecretKey;
@@ -75,6 +76,11 @@ pub enum AgentError {
     /// What was stored is not what this agent understands.
     #[error("the stored configuration is refused: {0}; it is from another version, or damaged")]
     Stored(RpcError),
+    /// There are data of a module that is no longer given.
+    #[error(
+        "the stored configuration is refused: there are data of the namespace {0}, and no module for them: start with the --yang FILE that was there when they were stored"
+    )]
+    NoModule(String),
     /// The key file is damaged.
     #[error("the secret key in {path} is not 32 bytes long; restore it, or remove it and set every secret anew", path = .0.display())]
     SecretKey(PathBuf),
@@ -121,7 +127,7 @@ impl Agent {
         let directory = options.state_directory()?;
         let (store, mut loaded) = Store::open(&directory)?;
         let store = Arc::new(store);
-        let extra = options.yang_modules()?;
+        let extra = yang_files::read(&options.yang)?;
         let schema = match options.startup_datastore {
             true => Schema::load_with_startup(&extra)?,
             false => Schema::load(&extra)?,
@@ -277,8 +283,13 @@ fn running(
 }
 
 fn stored(errors: Errors) -> AgentError {
-    let none = || RpcError::application(crate::model::error::ErrorTag::OperationFailed, "refused");
-    AgentError::Stored(errors.into_iter().next().unwrap_or_else(none))
+    let none = || RpcError::application(ErrorTag::OperationFailed, "refused");
+    let error = errors.into_iter().next().unwrap_or_else(none);
+    let unknown = error.info.iter().find(|info| info.name == "bad-namespace");
+    match unknown.filter(|_| error.tag == ErrorTag::UnknownNamespace) {
+        Some(namespace) => AgentError::NoModule(namespace.value.clone()),
+        None => AgentError::Stored(error),
+    }
 }
 
 fn secret_key(store: &Store, directory: &Path) -> Result<SecretKey, AgentError> {

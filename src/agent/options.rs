@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use crate::model::schema::{ExtraModule, NoModule};
+use crate::model::schema::NoModule;
 
 /// Options of `tether agent`; an argument comes before the key of the same name in the file.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -140,24 +140,6 @@ impl Options {
         })
     }
 
-    /// The further YANG modules.
-    ///
-    /// # Errors
-    /// A file that cannot be read or holds no module.
-    pub fn yang_modules(&self) -> Result<Vec<ExtraModule>, OptionsError> {
-        let read = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path).map_err(|source| OptionsError::Yang {
-                path: path.clone(),
-                source,
-            })?;
-            ExtraModule::parse(text).map_err(|source| OptionsError::NoModule {
-                path: path.clone(),
-                source,
-            })
-        };
-        self.yang.iter().map(read).collect()
-    }
-
     /// The state directory, given or by default.
     ///
     /// # Errors
@@ -216,25 +198,6 @@ mod tests {
         assert_eq!(options.serial_number.as_deref(), Some("ARGUMENT"));
         assert_eq!(options.log_format, Some(LogFormat::Json));
         assert!(options.startup_datastore);
-    }
-
-    #[test]
-    fn a_yang_file_gives_its_name_and_its_text() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("toaster@2026-01-01.yang");
-        std::fs::write(&path, "module toaster { }").unwrap();
-        let options = |yang| Options {
-            yang,
-            ..Options::default()
-        };
-        let modules = options(vec![path]).yang_modules().unwrap();
-        assert_eq!(
-            (modules[0].name(), modules[0].text()),
-            ("toaster", "module toaster { }")
-        );
-        let missing = options(vec![directory.path().join("missing.yang")]);
-        let error = missing.yang_modules().unwrap_err().to_string();
-        assert!(error.contains("missing.yang"), "{error}");
     }
 
     #[test]
