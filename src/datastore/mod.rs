@@ -10,7 +10,6 @@ pub mod edit;
 pub mod filter;
 pub mod lock;
 pub mod nacm;
-pub mod startup;
 pub mod store;
 pub mod subscriber;
 
@@ -70,8 +69,6 @@ pub enum Target {
     Running,
     /// The work copy that a commit makes running.
     Candidate,
-    /// What the agent starts with, where that is not running by itself (RFC 6241, section 8.7).
-    Startup,
 }
 
 /// The parts of the agent that the datastore drives, in the order in which changes are applied.
@@ -85,17 +82,14 @@ pub struct Parts {
     pub actions: BTreeMap<String, Box<dyn ActionHandler>>,
 }
 
-/// Running, candidate, startup and operational, with what guards them.
+/// Running, candidate and operational, with what guards them.
 pub struct Datastore {
     schema: Schema,
     running: Tree,
     /// None while it equals running.
     candidate: Option<Tree>,
-    /// What is stored, on a device where that is not running.
-    startup: Option<Tree>,
     running_lock: Lock,
     candidate_lock: Lock,
-    startup_lock: Lock,
     confirm: Confirm<Tree>,
     nacm: Nacm,
     sealer: Box<dyn Sealer + Send>,
@@ -119,12 +113,10 @@ impl Datastore {
         let nacm = Nacm::read(&running);
         let mut datastore = Self {
             schema,
-            startup: schema.has_startup().then(|| running.duplicate()),
             running,
             candidate: None,
             running_lock: Lock::default(),
             candidate_lock: Lock::default(),
-            startup_lock: Lock::default(),
             confirm: Confirm::default(),
             nacm,
             sealer,
@@ -140,11 +132,10 @@ impl Datastore {
         self.schema
     }
 
-    /// A datastore's configuration. Without a startup datastore the agent starts with running.
+    /// A datastore's configuration.
     pub fn config(&self, target: Target) -> &Tree {
         match target {
             Target::Running => &self.running,
-            Target::Startup => self.startup.as_ref().unwrap_or(&self.running),
             Target::Candidate => self.candidate.as_ref().unwrap_or(&self.running),
         }
     }
@@ -171,7 +162,6 @@ impl Datastore {
         match target {
             Target::Running => &self.running_lock,
             Target::Candidate => &self.candidate_lock,
-            Target::Startup => &self.startup_lock,
         }
     }
 
@@ -179,7 +169,6 @@ impl Datastore {
         match target {
             Target::Running => &mut self.running_lock,
             Target::Candidate => &mut self.candidate_lock,
-            Target::Startup => &mut self.startup_lock,
         }
     }
 
@@ -215,7 +204,6 @@ impl Datastore {
     pub fn end_session(&mut self, session: SessionId) {
         self.confirm.end_session(session);
         self.running_lock.end(session);
-        self.startup_lock.end(session);
         if self.candidate_lock.end(session) {
             self.candidate = None;
         }
@@ -226,7 +214,7 @@ impl Datastore {
         self.lock_of(target).writable_by(session)?;
         match target {
             Target::Running => self.confirm.writable_by(session),
-            Target::Candidate | Target::Startup => Ok(()),
+            Target::Candidate => Ok(()),
         }
     }
 

@@ -158,9 +158,10 @@ impl Framer {
         if end > self.limit {
             return Err(self.too_big());
         }
-        let message = self.input.split_to(end).freeze();
+        let mut message = self.input.split_to(end).freeze();
         self.input.advance(END_OF_MESSAGE.len());
         self.searched = 0;
+        message.advance(leading_white_space(&message));
         Ok(Some(message))
     }
 
@@ -223,6 +224,13 @@ impl Framer {
     fn too_big(&self) -> FramingError {
         FramingError::TooBig { limit: self.limit }
     }
+}
+
+/// Clients end a line after each mark, and some begin their hello on a new one. An XML declaration must be the first of
+/// its document, so what stands between the messages must not become part of one.
+fn leading_white_space(message: &[u8]) -> usize {
+    let is_content = |octet: &u8| !matches!(octet, b' ' | b'\t' | b'\r' | b'\n');
+    message.iter().position(is_content).unwrap_or(message.len())
 }
 
 /// The head of a chunk, or the end of chunks.
@@ -343,6 +351,20 @@ mod tests {
             read(Framing::EndOfMessage, b"]]>]]>").unwrap(),
             [Bytes::new()]
         );
+    }
+
+    #[test]
+    fn white_space_between_marked_messages_belongs_to_none() {
+        let messages = read(
+            Framing::EndOfMessage,
+            b"\n<?xml?><a/>]]>]]>\r\n <b/>\n]]>]]>\n",
+        );
+        assert_eq!(
+            messages.unwrap(),
+            [Bytes::from("<?xml?><a/>"), Bytes::from("<b/>\n")]
+        );
+        let content = chunked("\n#5\n <a/>\n##\n").unwrap();
+        assert_eq!(content, [Bytes::from(" <a/>")], "a chunk says what is in");
     }
 
     #[test]
@@ -487,7 +509,7 @@ mod tests {
             is_chunked: bool,
         ) {
             let framing = if is_chunked { Framing::Chunked } else { Framing::EndOfMessage };
-            let sendable = |m: &Vec<u8>| is_chunked || !(m.starts_with(b"\n#") || find(&encode(framing, m), END_OF_MESSAGE) != Some(m.len()));
+            let sendable = |m: &Vec<u8>| is_chunked || !(leading_white_space(m) > 0 || find(&encode(framing, m), END_OF_MESSAGE) != Some(m.len()));
             let messages: Vec<_> = messages.into_iter().filter(sendable).collect();
             let wire: Vec<u8> = messages.iter().flat_map(|m| encode(framing, m)).collect();
             let mut framer = framer(framing);

@@ -73,14 +73,10 @@ impl Monitoring {
                 None,
             )?;
         }
-        let mut datastores = vec![
+        for (target, name) in [
             (Target::Running, "running"),
             (Target::Candidate, "candidate"),
-        ];
-        if datastore.schema().has_startup() {
-            datastores.push((Target::Startup, "startup"));
-        }
-        for (target, name) in datastores {
+        ] {
             let path = format!(
                 "{}/datastores/datastore[name='{name}']",
                 paths::NETCONF_STATE

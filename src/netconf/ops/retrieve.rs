@@ -25,7 +25,7 @@ pub(super) fn get_config(
     let selected = select(
         datastore,
         caller,
-        datastore.config(target(datastore.schema(), source)?),
+        datastore.config(target(source)?),
         filter.as_ref(),
     )?;
     Ok(Reply::Data(selected.to_xml()))

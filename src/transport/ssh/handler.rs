@@ -304,7 +304,9 @@ impl Handler for Connection {
         refuse(id, session)
     }
 
-    fn pty_request(
+    /// Granted and of no effect: the stream of a session is never cooked. Clients that start `ssh -tt -s` (scrapli) are
+    /// ended by the OpenSSH client if there is no terminal.
+    async fn pty_request(
         &mut self,
         id: ChannelId,
         _term: &str,
@@ -314,8 +316,9 @@ impl Handler for Connection {
         _height: u32,
         _modes: &[(Pty, u32)],
         session: &mut Session,
-    ) -> impl Future<Output = Result<(), ConnectionError>> + Send {
-        refuse(id, session)
+    ) -> Result<(), ConnectionError> {
+        session.channel_success(id)?;
+        Ok(())
     }
 
     fn x11_request(

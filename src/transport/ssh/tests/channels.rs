@@ -43,11 +43,6 @@ async fn everything_but_the_subsystem_netconf_is_refused() {
         assert!(!subsystem(&client, name).await.1, "{name}");
     }
     let mut channel = client.channel_open_session().await.unwrap();
-    channel
-        .request_pty(true, "vt100", 80, 24, 0, 0, &[])
-        .await
-        .unwrap();
-    assert!(!answer(&mut channel).await);
     channel.set_env(true, "LANG", "C").await.unwrap();
     assert!(!answer(&mut channel).await);
     channel
@@ -69,6 +64,24 @@ async fn everything_but_the_subsystem_netconf_is_refused() {
         !answer(&mut channel).await,
         "a second session on one channel"
     );
+}
+
+#[tokio::test]
+async fn a_terminal_asked_for_with_the_subsystem_changes_nothing_on_the_stream() {
+    let stage = Stage::new(echo());
+    let (client, _serving) = stage.login().await;
+    let mut channel = client.channel_open_session().await.unwrap();
+    channel
+        .request_pty(true, "vt100", 80, 24, 0, 0, &[])
+        .await
+        .unwrap();
+    assert!(answer(&mut channel).await);
+    channel.request_subsystem(true, "netconf").await.unwrap();
+    assert!(answer(&mut channel).await);
+    channel.data(&b"a\nb\x03\x04"[..]).await.unwrap();
+    channel.eof().await.unwrap();
+    let (text, status) = soon(read_to_end(&mut channel)).await;
+    assert_eq!((text.as_str(), status), ("a\nb\x03\x04", Some(0)));
 }
 
 #[tokio::test]
