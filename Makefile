@@ -5,7 +5,7 @@ heading = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint fmt clippy yang-lint rust-test interop bench
+.PHONY: help setup demo test lint fmt clippy yang-lint rust-test counterparts interop bench
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -44,6 +44,10 @@ rust-test:
 	$(heading) "unit and integration tests"
 	$(CARGO) test --locked --quiet
 
-interop:
+counterparts:
+	$(heading) "the real counterparts"
+	@.ci/counterparts
+
+interop: counterparts
 	$(heading) "interoperability: the real counterparts"
 	@.venv/bin/pytest --quiet tests/interop

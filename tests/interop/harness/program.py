@@ -10,6 +10,8 @@ from .wait import DEADLINE
 
 ROOT = Path(__file__).resolve().parents[3]
 BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+# Where .ci/counterparts puts what it makes.
+COUNTERPARTS = ROOT / ".cargo" / "counterparts"
 TETHER = BINARIES / "tether"
 CLOUD = BINARIES / "examples" / "cloud"
 
