@@ -10,6 +10,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use tether::datastore::confirm::Request;
 use tether::datastore::edit::{EditOptions, Operation, Sealer};
 use tether::datastore::filter::Filter;
+use tether::datastore::retrieval::{Options, Retrieval, Selection, Source};
 use tether::datastore::{Author, Datastore, Parts, Step, Target};
 use tether::model::error::RpcError;
 use tether::model::schema::Schema;
@@ -94,8 +95,10 @@ fn gets(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(hosts), |bencher| {
             bencher.iter(|| {
                 let filter = Filter::parse(filter, &Scope::default()).unwrap();
-                let selected = filter.apply(datastore.config(Target::Running)).unwrap();
-                black_box(selected.to_xml())
+                let running = datastore.snapshot(Target::Running);
+                let source = Source::new(running, Selection::Filter(filter));
+                let reply = Retrieval::new(vec![source], Options::default(), None);
+                black_box(reply.begin().unwrap().into_xml())
             });
         });
     }

@@ -11,10 +11,11 @@
 //! a commit like any other: staged, stored, completed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::model::error::Errors;
-use crate::model::tree::{Diff, Tree};
+use crate::model::tree::{Diff, Snapshot, Tree};
 
 use super::confirm::{BASE_KEY, Effect, Request};
 use super::nacm::Nacm;
@@ -51,8 +52,8 @@ pub struct Staged {
 struct StagedChange {
     id: u64,
     diff: String,
-    running: Tree,
-    nacm: Nacm,
+    running: Snapshot,
+    nacm: Arc<Nacm>,
     prepared: Vec<Box<dyn Prepared>>,
 }
 
@@ -153,7 +154,7 @@ impl Datastore {
 
     /// The same for what a pending commit falls back to: it was running before, so it is valid.
     fn stage_base(&mut self, by: &Author) -> Result<Option<StagedChange>, Errors> {
-        let Some(base) = self.confirm.base().map(Tree::duplicate) else {
+        let Some(base) = self.confirm.base().map(|base| base.duplicate()) else {
             return Ok(None);
         };
         tracing::info!(
@@ -179,8 +180,8 @@ impl Datastore {
         Ok(Some(StagedChange {
             id: self.next_commit,
             diff: diff.to_text(),
-            nacm: self.nacm.reread(&new),
-            running: new,
+            nacm: Arc::new(self.nacm.reread(&new)),
+            running: Snapshot::new(new),
             prepared,
         }))
     }
@@ -242,7 +243,7 @@ impl Datastore {
             let running = &self.running;
             return self
                 .confirm
-                .committed(staged.effect, now, || running.duplicate());
+                .committed(staged.effect, now, || running.clone());
         };
         let before = std::mem::replace(&mut self.running, change.running);
         self.confirm.committed(staged.effect, now, || before);

@@ -10,18 +10,21 @@ pub mod edit;
 pub mod filter;
 pub mod lock;
 pub mod nacm;
+pub mod retrieval;
 pub mod store;
 pub mod subscriber;
+pub mod xpath;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
-use crate::model::tree::Tree;
+use crate::model::tree::{Snapshot, Tree};
 use crate::model::xml::Element;
 use confirm::Confirm;
 use edit::{EditOptions, Sealer, Secrets};
@@ -85,13 +88,13 @@ pub struct Parts {
 /// Running, candidate and operational, with what guards them.
 pub struct Datastore {
     schema: Schema,
-    running: Tree,
+    running: Snapshot,
     /// None while it equals running.
-    candidate: Option<Tree>,
+    candidate: Option<Snapshot>,
     running_lock: Lock,
     candidate_lock: Lock,
-    confirm: Confirm<Tree>,
-    nacm: Nacm,
+    confirm: Confirm<Snapshot>,
+    nacm: Arc<Nacm>,
     sealer: Box<dyn Sealer + Send>,
     parts: Parts,
     next_commit: u64,
@@ -110,10 +113,10 @@ impl Datastore {
     ) -> Result<Self, Errors> {
         running.validate()?;
         let schema = running.schema();
-        let nacm = Nacm::read(&running);
+        let nacm = Arc::new(Nacm::read(&running));
         let mut datastore = Self {
             schema,
-            running,
+            running: Snapshot::new(running),
             candidate: None,
             running_lock: Lock::default(),
             candidate_lock: Lock::default(),
@@ -140,8 +143,16 @@ impl Datastore {
         }
     }
 
+    /// The same to read later, when the datastore may have changed.
+    pub fn snapshot(&self, target: Target) -> Snapshot {
+        match target {
+            Target::Running => self.running.clone(),
+            Target::Candidate => self.candidate.as_ref().unwrap_or(&self.running).clone(),
+        }
+    }
+
     /// The access control rules in force.
-    pub fn nacm(&self) -> &Nacm {
+    pub fn nacm(&self) -> &Arc<Nacm> {
         &self.nacm
     }
 
@@ -302,7 +313,7 @@ impl Datastore {
     /// `in-use` under another session's lock.
     pub fn set_candidate(&mut self, tree: Tree, by: &Author) -> Result<(), RpcError> {
         self.candidate_lock.writable_by(by.session)?;
-        self.candidate = Some(tree);
+        self.candidate = Some(Snapshot::new(tree));
         Ok(())
     }
 

@@ -509,10 +509,10 @@ fn edits_commits_refusals_and_reads_leave_no_memory_behind() {
         datastore.discard(&by).unwrap();
         let filter = "<cloud-management><service/></cloud-management>";
         let filter = filter::Filter::parse(filter, &Scope::default()).unwrap();
-        filter
-            .apply(datastore.config(Target::Running))
-            .unwrap()
-            .to_xml();
+        let selection = retrieval::Selection::Filter(filter);
+        let source = retrieval::Source::new(datastore.snapshot(Target::Running), selection);
+        let reply = retrieval::Retrieval::new(vec![source], Default::default(), None);
+        drop(reply.begin().unwrap().into_xml());
         assert!(
             datastore
                 .config(Target::Running)

@@ -168,6 +168,12 @@ impl Schema {
             .flat_map(|module| SchemaNode::roots(&module))
     }
 
+    /// Whether an implemented module defines an identity.
+    pub fn has_identity(self, module: &str, name: &str) -> bool {
+        let module = self.context.get_module_implemented(module);
+        module.is_some_and(|module| SchemaNode::has_identity(&module, name))
+    }
+
     /// The text of a module in YANG or YIN (RFC 6022, section 3.1).
     pub fn text(self, name: &str, revision: Option<&str>, yin: bool) -> Option<String> {
         let module = match revision {

@@ -4,18 +4,57 @@ use std::collections::BTreeSet;
 
 use quick_xml::escape::escape;
 
+use crate::datastore::retrieval::Pieces;
 use crate::model::error::{NETCONF_NAMESPACE, RpcError};
 use crate::protocol::xml::{Attribute, Element, Tag, write_declaration, write_leaf};
 
 /// What an operation gives back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Reply {
     /// `<ok/>`.
     Ok,
-    /// `<data>` of get and get-config, with these elements inside.
-    Data(String),
+    /// `<data>` of get, get-config and get-data.
+    Data(Data),
     /// The output of an rpc or action: elements of the modules' namespaces.
     Output(String),
+}
+
+/// A `<data>` element, which may be larger than all memory: it is made as it is sent.
+#[derive(Debug)]
+pub struct Data {
+    namespace: Option<&'static str>,
+    pieces: Box<Pieces>,
+}
+
+impl Data {
+    /// With what was retrieved inside, of the namespace of the operation, if that is not NETCONF's own.
+    pub fn new(pieces: Pieces, namespace: Option<&'static str>) -> Self {
+        Self {
+            namespace,
+            pieces: Box::new(pieces),
+        }
+    }
+
+    /// What the reply says before the first piece; see [`Data::next_piece`].
+    pub fn start(&self, head: &ReplyHead) -> String {
+        let mut xml = start(head);
+        xml.push_str("<data");
+        if let Some(namespace) = self.namespace {
+            write_declaration(&mut xml, "", namespace);
+        }
+        xml.push('>');
+        xml
+    }
+
+    /// The next piece of the content; behind the last one follows [`Data::end`].
+    pub fn next_piece(&mut self) -> Option<String> {
+        self.pieces.next_piece()
+    }
+
+    /// What the reply says after the last piece.
+    pub fn end() -> &'static str {
+        "</data></rpc-reply>"
+    }
 }
 
 /// The attributes of an `<rpc>`, which its reply repeats unchanged (RFC 6241, section 4.2).
@@ -82,29 +121,30 @@ impl ReplyHead {
     }
 }
 
-/// Writes the reply; `namespace` gives the namespace of a module, for the prefixes of error paths.
-pub fn write(
-    head: &ReplyHead,
-    result: &Result<Reply, Vec<RpcError>>,
-    namespace: impl Fn(&str) -> Option<String>,
-) -> String {
-    let mut xml = format!(
+fn start(head: &ReplyHead) -> String {
+    format!(
         "<rpc-reply xmlns=\"{NETCONF_NAMESPACE}\"{}>",
         head.attributes
-    );
-    match result {
-        Ok(Reply::Ok) => xml.push_str("<ok/>"),
-        Ok(Reply::Output(elements)) => xml.push_str(elements),
-        Ok(Reply::Data(elements)) => {
-            xml.push_str("<data>");
-            xml.push_str(elements);
-            xml.push_str("</data>");
-        }
-        Err(errors) => {
-            for error in errors {
-                write_error(&mut xml, error, &namespace);
-            }
-        }
+    )
+}
+
+/// A reply without anything to tell, or with the output of an rpc or action.
+pub fn write(head: &ReplyHead, output: &str) -> String {
+    let mut xml = start(head);
+    xml.push_str(if output.is_empty() { "<ok/>" } else { output });
+    xml.push_str("</rpc-reply>");
+    xml
+}
+
+/// A refusal; `namespace` gives the namespace of a module, for the prefixes of error paths.
+pub fn write_errors(
+    head: &ReplyHead,
+    errors: &[RpcError],
+    namespace: impl Fn(&str) -> Option<String>,
+) -> String {
+    let mut xml = start(head);
+    for error in errors {
+        write_error(&mut xml, error, &namespace);
     }
     xml.push_str("</rpc-reply>");
     xml
@@ -224,8 +264,8 @@ mod tests {
         ReplyHead::of(Document::parse(rpc.as_bytes(), 16).unwrap().root())
     }
 
-    fn written(result: &Result<Reply, Vec<RpcError>>) -> String {
-        let xml = write(&ReplyHead::default(), result, namespace);
+    fn written(errors: &[RpcError]) -> String {
+        let xml = write_errors(&ReplyHead::default(), errors, namespace);
         let document = Document::parse(xml.as_bytes(), 256).unwrap();
         assert!(document.root().is(NETCONF_NAMESPACE, "rpc-reply"));
         let start = format!("<rpc-reply xmlns=\"{NETCONF_NAMESPACE}\">");
@@ -242,7 +282,7 @@ mod tests {
         let rpc = format!(
             "<rpc message-id='101' xmlns='{NETCONF_NAMESPACE}' xmlns:ex='http://example.net/content/1.0' ex:user-id='fr\"ed &lt;&#x9;' xml:lang=\"de\"><get/></rpc>"
         );
-        let reply = write(&head(&rpc), &Ok(Reply::Ok), namespace);
+        let reply = write(&head(&rpc), "");
         let document = Document::parse(reply.as_bytes(), 16).unwrap();
         let attributes: Vec<_> = document.root().attributes().collect();
         assert_eq!(attributes[0], ("", "message-id", "101".into()));
@@ -268,9 +308,9 @@ mod tests {
     #[test]
     fn a_prefixed_rpc_is_answered_without_prefix() {
         let rpc = format!("<nc:rpc xmlns:nc='{NETCONF_NAMESPACE}' message-id='1'/>");
-        let reply = write(&head(&rpc), &Ok(Reply::Data(String::new())), namespace);
+        let reply = write(&head(&rpc), "<data/>");
         let expected = format!(
-            "<rpc-reply xmlns=\"{NETCONF_NAMESPACE}\" xmlns:nc=\"{NETCONF_NAMESPACE}\" message-id=\"1\"><data></data></rpc-reply>"
+            "<rpc-reply xmlns=\"{NETCONF_NAMESPACE}\" xmlns:nc=\"{NETCONF_NAMESPACE}\" message-id=\"1\"><data/></rpc-reply>"
         );
         assert_eq!(reply, expected);
     }
@@ -305,14 +345,14 @@ mod tests {
             <error-path xmlns:m=\"urn:m\" xmlns:n=\"urn:n\">/m:a/m:b[m:name=&apos;x:y&apos;]/n:c</error-path>\
             <error-message xml:lang=\"en\">1 &lt; 2</error-message>\
             <error-info><bad-element>c</bad-element><non-unique xmlns=\"urn:ietf:params:xml:ns:yang:1\">d</non-unique></error-info></rpc-error>";
-        assert_eq!(written(&Err(vec![error])), expected);
+        assert_eq!(written(&[error]), expected);
     }
 
     #[test]
     fn several_errors_stand_side_by_side() {
         let error = RpcError::protocol(ErrorTag::InUse, "busy");
         assert_eq!(
-            written(&Err(vec![error.clone(), error]))
+            written(&[error.clone(), error])
                 .matches("<rpc-error>")
                 .count(),
             2
@@ -332,10 +372,8 @@ mod tests {
         assert_eq!(qualified("/m:a[k='é']"), "/m:a[m:k='é']");
         assert_eq!(qualified(""), "");
         assert!(
-            written(&Err(vec![
-                RpcError::protocol(ErrorTag::InUse, "").at("/unknown:a")
-            ]))
-            .contains("<error-path>")
+            written(&[RpcError::protocol(ErrorTag::InUse, "").at("/unknown:a")])
+                .contains("<error-path>")
         );
     }
 }

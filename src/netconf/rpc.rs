@@ -1,5 +1,6 @@
 //! The operations of RFC 6241 and of the modules, with their parameters parsed into types.
 
+mod get_data;
 mod parameters;
 mod parse;
 #[cfg(test)]
@@ -7,7 +8,9 @@ mod tests;
 
 use super::operations::SessionId;
 use crate::datastore::confirm::Request;
+use crate::datastore::retrieval::Options;
 
+pub use crate::datastore::retrieval::WithDefaults;
 pub use parse::{Incoming, read, unknown_namespace, unknown_operation};
 
 /// A configuration datastore, as the parameters name it.
@@ -47,6 +50,13 @@ pub enum Filter {
     /// The content of a subtree filter: elements, each with the namespace declarations it needs; empty selects
     /// nothing.
     Subtree(String),
+    /// An XPath filter (section 8.9).
+    XPath {
+        /// The expression, as written.
+        expression: String,
+        /// The prefixes in scope, each with its namespace.
+        declared: Vec<(String, String)>,
+    },
 }
 
 /// `<default-operation>` of edit-config (RFC 6241, section 7.2).
@@ -85,17 +95,29 @@ pub enum ErrorOption {
     RollbackOnError,
 }
 
-/// `<with-defaults>` (RFC 6243, section 4.3).
+/// The namespace of ietf-netconf-nmda (RFC 8526).
+pub const NMDA_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda";
+
+/// A datastore of NMDA (RFC 8342), as get-data names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WithDefaults {
-    /// Report defaults.
-    ReportAll,
-    /// Report defaults and tag them.
-    ReportAllTagged,
-    /// Leave out what equals a default.
-    Trim,
-    /// Report what was set.
-    Explicit,
+pub enum Stored {
+    /// One that holds configuration alone.
+    Conventional(Datastore),
+    /// `ds:operational`.
+    Operational,
+}
+
+/// The parameters of get-data (RFC 8526, section 3.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GetData {
+    /// From where.
+    pub datastore: Stored,
+    /// What to retrieve.
+    pub filter: Option<Filter>,
+    /// How defaults are reported; what is usual for the datastore when absent.
+    pub with_defaults: Option<WithDefaults>,
+    /// Everything else that narrows down what is retrieved.
+    pub options: Options,
 }
 
 /// The parameters of edit-config.
@@ -132,6 +154,8 @@ pub enum Rpc {
         /// How defaults are reported.
         with_defaults: Option<WithDefaults>,
     },
+    /// RFC 8526, section 3.1.1.
+    GetData(GetData),
     /// RFC 6241, section 7.2.
     EditConfig(Edit),
     /// RFC 6241, section 7.3.
@@ -210,6 +234,7 @@ impl Rpc {
         match self {
             Self::Get { .. } => "get",
             Self::GetConfig { .. } => "get-config",
+            Self::GetData(_) => "get-data",
             Self::EditConfig(_) => "edit-config",
             Self::CopyConfig { .. } => "copy-config",
             Self::DeleteConfig { .. } => "delete-config",

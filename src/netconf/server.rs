@@ -11,7 +11,7 @@ use super::ops::monitoring::{Monitoring, SessionState};
 use super::ops::{self, capabilities, only_looks};
 use super::reply::Reply;
 use super::rpc::Rpc;
-use crate::datastore::driver::Handle;
+use crate::datastore::driver::{Handle, aside};
 use crate::datastore::{Author, Datastore, Step};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
@@ -198,7 +198,11 @@ impl Operations for Server {
             let look = move |datastore: &Datastore| {
                 ops::read(datastore, &caller, rpc, &|| server.monitoring())
             };
-            return self.0.datastore.read(look).await?;
+            let found = self.0.datastore.read(look).await??;
+            return match found.takes_long() {
+                true => Ok(aside(|| found.into_reply())?),
+                false => Ok(found.into_reply()?),
+            };
         }
         self.0
             .datastore

@@ -20,13 +20,16 @@ use self::input::{Input, Item};
 use self::output::Output;
 use super::operations::{Control, Counters};
 pub use super::operations::{EndReason, Opened, Operations, Peer, SessionId, Transport};
-use super::reply::{self, Reply, ReplyHead};
+use super::reply::{self, Data, Reply, ReplyHead};
 use super::rpc::{self, Incoming, Rpc};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::settings::Limits;
 use crate::protocol::framing::{Framing, FramingError};
 use crate::protocol::hello::{Hello, HelloError};
 use crate::protocol::xml::XmlError;
+
+/// Octets of a large reply that are sent at once.
+const PART: usize = 32 << 10;
 
 /// Why a session ended against the rules.
 #[derive(Debug, thiserror::Error)]
@@ -284,7 +287,7 @@ where
                 self.counters.count_rpc();
                 match rpc {
                     Ok(Rpc::CloseSession) => {
-                        self.reply(&head, &Ok(Reply::Ok)).await?;
+                        self.reply(&head, Ok(Reply::Ok)).await?;
                         return Ok(Some(EndReason::Closed));
                     }
                     Ok(rpc) => (head, self.operations.execute(self.session, rpc).await),
@@ -292,7 +295,7 @@ where
                 }
             }
         };
-        self.reply(&head, &result).await?;
+        self.reply(&head, result).await?;
         Ok(None)
     }
 
@@ -315,7 +318,7 @@ where
         self.counters.count_bad_rpc();
         if matches!(error, FramingError::TooBig { .. }) && head.message_id().is_some() {
             let refusal = RpcError::rpc(ErrorTag::TooBig, error.to_string());
-            self.reply(head, &Err(refusal.into())).await?;
+            self.reply(head, Err(refusal.into())).await?;
         }
         Ok(())
     }
@@ -323,12 +326,38 @@ where
     async fn reply(
         &mut self,
         head: &ReplyHead,
-        result: &Result<Reply, Errors>,
+        result: Result<Reply, Errors>,
     ) -> Result<(), SessionError> {
-        if result.is_err() {
-            self.counters.count_error();
-        }
-        let message = reply::write(head, result, |module| self.operations.namespace(module));
+        let message = match result {
+            Ok(Reply::Data(data)) => return self.send_data(head, data).await,
+            Ok(Reply::Ok) => reply::write(head, ""),
+            Ok(Reply::Output(output)) => reply::write(head, &output),
+            Err(errors) => {
+                self.counters.count_error();
+                reply::write_errors(head, &errors, |module| self.operations.namespace(module))
+            }
+        };
         self.output.send(&message).await
+    }
+
+    /// A reply that is made as it is sent, and no faster than the client reads.
+    async fn send_data(&mut self, head: &ReplyHead, mut data: Data) -> Result<(), SessionError> {
+        let mut message = data.start(head);
+        let mut is_begun = false;
+        while let Some(piece) = data.next_piece() {
+            message.push_str(&piece);
+            if message.len() >= PART {
+                self.output.send_part(&message).await?;
+                message.clear();
+                is_begun = true;
+            }
+            // A client that reads as fast as this is made would else keep the other sessions of this thread waiting.
+            tokio::task::yield_now().await;
+        }
+        message.push_str(Data::end());
+        match is_begun {
+            false => self.output.send(&message).await,
+            true => self.output.send_last_part(&message).await,
+        }
     }
 }

@@ -296,20 +296,36 @@ pub fn encode(framing: Framing, message: &[u8]) -> Vec<u8> {
     wire
 }
 
+/// A part of a message of which more follows; it must not be empty.
+pub fn encode_part(framing: Framing, part: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(part.len() + 16);
+    for piece in content(framing, part) {
+        wire.extend_from_slice(&piece);
+    }
+    wire
+}
+
 /// The same in pieces, none of which copies the message.
 pub fn pieces(framing: Framing, message: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
-    let (chunks, end) = match framing {
-        Framing::EndOfMessage => (usize::MAX, END_OF_MESSAGE),
-        Framing::Chunked => (MAX_CHUNK as usize, END_OF_CHUNKS),
+    let end = match framing {
+        Framing::EndOfMessage => END_OF_MESSAGE,
+        Framing::Chunked => END_OF_CHUNKS,
     };
-    let content = message.chunks(chunks).flat_map(move |chunk| {
+    content(framing, message).chain([Cow::Borrowed(end)])
+}
+
+fn content(framing: Framing, message: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    let longest = match framing {
+        Framing::EndOfMessage => usize::MAX,
+        Framing::Chunked => MAX_CHUNK as usize,
+    };
+    message.chunks(longest).flat_map(move |chunk| {
         let head = match framing {
             Framing::EndOfMessage => String::new(),
             Framing::Chunked => format!("\n#{}\n", chunk.len()),
         };
         [Cow::Owned(head.into_bytes()), Cow::Borrowed(chunk)]
-    });
-    content.chain([Cow::Borrowed(end)])
+    })
 }
 
 #[cfg(test)]

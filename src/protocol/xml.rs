@@ -238,6 +238,13 @@ impl<'a> Element<'a> {
             })
     }
 
+    /// The prefixes that are bound inside, each with its namespace; the empty one is the default namespace.
+    pub fn declarations(&self) -> Vec<(String, String)> {
+        let bound = self.scope.in_force();
+        let owned = |(prefix, uri): (&str, &str)| (prefix.to_owned(), uri.to_owned());
+        bound.into_iter().map(owned).collect()
+    }
+
     /// The elements directly inside.
     pub fn children(&self) -> impl Iterator<Item = Element<'a>> {
         Children::new(self.text, self.content.clone(), Rc::clone(&self.scope))

@@ -5,12 +5,13 @@
 //! - an element without a namespace, and one that merely stands in the namespace of the message around it, matches
 //!   any namespace: there are no data in the namespace of NETCONF, so it can mean nothing else.
 
-mod apply;
 mod value;
+mod walk;
 
-use std::cell::RefCell;
+use std::sync::{Arc, Mutex};
 
-pub use apply::View;
+pub use walk::View;
+pub(super) use walk::{Extent, Known, Selected, Set};
 
 use crate::model::error::{ErrorTag, NETCONF_NAMESPACE, RpcError};
 use crate::model::tree::SchemaNode;
@@ -19,15 +20,15 @@ use crate::model::xml::{self, Element, Scope};
 /// Elements of one filter, at the most: each may have to be compared with every entry of a list.
 const MOST_ELEMENTS: usize = 4096;
 
-/// A subtree filter.
-#[derive(Debug)]
+/// A subtree filter. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Filter {
-    criteria: Vec<Criterion>,
+    criteria: Arc<Vec<Criterion>>,
 }
 
 /// One element of a filter.
 #[derive(Debug)]
-struct Criterion {
+pub(super) struct Criterion {
     /// None matches any.
     namespace: Option<String>,
     name: String,
@@ -42,7 +43,7 @@ enum Kind {
     /// An empty element: all of that subtree (section 6.2.4).
     Selection,
     /// Elements inside (section 6.2.3).
-    Containment(Vec<Criterion>),
+    Containment(Arc<Vec<Criterion>>),
     /// Text: the siblings, if the value is this (section 6.2.5).
     Content(Content),
 }
@@ -52,7 +53,7 @@ struct Content {
     text: String,
     scope: Scope,
     /// The canonical form for the leaf it was last compared with; mostly there is only one.
-    canonical: RefCell<Option<(SchemaNode, String)>>,
+    canonical: Mutex<Option<(SchemaNode, String)>>,
 }
 
 impl Filter {
@@ -62,7 +63,7 @@ impl Filter {
     /// `too-big` for more than 4096 elements.
     pub fn new(elements: &[Element]) -> Result<Self, RpcError> {
         let mut left = MOST_ELEMENTS;
-        let criteria = criteria(elements, &mut left)?;
+        let criteria = Arc::new(criteria(elements, &mut left)?);
         Ok(Self { criteria })
     }
 
@@ -87,7 +88,7 @@ impl Filter {
                 match &criterion.kind {
                     Kind::Selection => return true,
                     Kind::Containment(inside) if selects_all(inside.iter()) => return true,
-                    Kind::Containment(inside) => below.extend(inside),
+                    Kind::Containment(inside) => below.extend(inside.iter()),
                     // A value; there is nothing below it, but it may be the end of the path.
                     Kind::Content(_) => below.push(criterion),
                 }
@@ -140,12 +141,12 @@ fn criteria(elements: &[Element], left: &mut usize) -> Result<Vec<Criterion>, Rp
 fn criterion(element: &Element, left: &mut usize) -> Result<Criterion, RpcError> {
     let text = element.text.trim_matches([' ', '\t', '\r', '\n']);
     let kind = match (element.children.is_empty(), text.is_empty()) {
-        (false, _) => Kind::Containment(criteria(&element.children, left)?),
+        (false, _) => Kind::Containment(Arc::new(criteria(&element.children, left)?)),
         (true, true) => Kind::Selection,
         (true, false) => Kind::Content(Content {
             text: text.to_owned(),
             scope: Scope::clone(&element.scope),
-            canonical: RefCell::new(None),
+            canonical: Mutex::new(None),
         }),
     };
     let any = element.namespace.is_empty() || element.namespace == NETCONF_NAMESPACE;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::Filter;
+use super::tests::apply;
 use crate::model::schema::Schema;
 use crate::model::tree::Tree;
 use crate::model::xml::Scope;
@@ -78,16 +79,16 @@ proptest! {
     fn the_output_is_part_of_the_data_and_its_own_output(xml in filters()) {
         let data = data();
         let filter = Filter::parse(&xml, &Scope::default()).unwrap();
-        let selected = filter.apply(&data).unwrap();
+        let selected = apply(&filter, &data, &mut |_| true);
         let nodes = selected.roots().flat_map(|root| root.descendants());
         for node in nodes {
             let original = data.find(&node.path()).unwrap();
             prop_assert_eq!(original.value(), node.value());
         }
-        prop_assert_eq!(filter.apply(&selected).unwrap().to_xml(), selected.to_xml());
-        let seen = filter.apply_in_view(&data, &mut |_| true).unwrap();
+        prop_assert_eq!(apply(&filter, &selected, &mut |_| true).to_xml(), selected.to_xml());
+        let seen = apply(&filter, &data, &mut |_| true);
         prop_assert_eq!(seen.to_xml(), selected.to_xml());
-        let unseen = filter.apply_in_view(&data, &mut |_| false).unwrap();
+        let unseen = apply(&filter, &data, &mut |_| false);
         prop_assert!(unseen.is_empty());
         for root in selected.roots() {
             prop_assert!(filter.reaches(&[(root.namespace(), root.name())]));
@@ -97,10 +98,10 @@ proptest! {
     #[test]
     fn two_filters_together_select_no_more_than_each_does(one in filters(), other in filters()) {
         let data = data();
-        let apply = |xml: &str| Filter::parse(xml, &Scope::default()).unwrap().apply(&data).unwrap();
-        let mut union = apply(&one);
-        union.merge(apply(&other));
-        let both = apply(&format!("{one}{other}"));
+        let selected = |xml: &str| apply(&Filter::parse(xml, &Scope::default()).unwrap(), &data, &mut |_| true);
+        let mut union = selected(&one);
+        union.merge(selected(&other));
+        let both = selected(&format!("{one}{other}"));
         for node in both.roots().flat_map(|root| root.descendants()) {
             prop_assert!(union.find(&node.path()).is_some(), "{}", node.path());
         }

@@ -1,5 +1,7 @@
 //! Comparing the text of a filter with values: both in their canonical form (RFC 7950, section 9.1).
 
+use std::sync::PoisonError;
+
 use super::Content;
 use crate::model::schema::Schema;
 use crate::model::tree::SchemaNode;
@@ -8,13 +10,15 @@ use crate::model::xml::Scope;
 impl Content {
     /// The text as the canonical value of a leaf; the text itself where it is no value of the leaf's type.
     pub(super) fn as_value_of(&self, leaf: SchemaNode, schema: Schema) -> String {
-        if let Some((known, canonical)) = &*self.canonical.borrow()
-            && *known == leaf
-        {
+        let mut last = self
+            .canonical
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, canonical)) = last.as_ref().filter(|(known, _)| *known == leaf) {
             return canonical.clone();
         }
         let canonical = canonical(&self.text, &self.scope, leaf, schema);
-        *self.canonical.borrow_mut() = Some((leaf, canonical.clone()));
+        *last = Some((leaf, canonical.clone()));
         canonical
     }
 }

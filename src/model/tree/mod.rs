@@ -4,7 +4,8 @@
 //! - the context is leaked, so schema pointers live for ever (`Schema`);
 //! - a `Tree` owns its nodes and is the only owner; a `Node` borrows the tree, a `Cursor` borrows it mutably,
 //!   so no node outlives its tree and none is freed while another handle on it exists;
-//! - a `Tree` is `Send` but not `Sync`: libyang caches canonical values in the nodes while it prints them.
+//! - a `Tree` is `Send` but not `Sync`: libyang caches canonical values in the nodes while it prints them. A `Snapshot`
+//!   is a tree in which they are all cached, and which nobody changes: that one is shared.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -19,20 +20,24 @@ use super::schema::Schema;
 
 mod cursor;
 mod diff;
+mod expression;
 mod extension;
 mod failure;
 mod lookup;
 mod node;
 mod operation;
 mod schema_node;
+mod snapshot;
 
 pub use cursor::{Cursor, Place};
 pub use diff::{Diff, Op};
+pub use expression::Expression;
 pub use extension::DefaultDeny;
 pub use lookup::Siblings;
 pub use node::Node;
 pub use operation::Operation;
 pub use schema_node::{NodeKind, SchemaNode};
+pub use snapshot::{Held, Snapshot};
 
 /// Stops libyang from printing to stderr; errors are kept for the thread that met them (see `failure`).
 pub(super) fn quiet() {
@@ -295,6 +300,16 @@ impl Tree {
             // SAFETY: disjoint subtrees of ours: below a node that goes nothing was visited.
             unsafe { self.free(raw) };
         }
+    }
+
+    /// Adds the defaults that are in use (RFC 7950, section 7.6.1), those of state data too if so wished.
+    pub fn add_defaults(&mut self, state: bool) {
+        let options = if state { 0 } else { ffi::LYD_IMPLICIT_NO_STATE };
+        // SAFETY: our own nodes; libyang keeps `root` the first sibling. It fails only without memory.
+        unsafe {
+            ffi::lyd_new_implicit_all(&mut self.root, self.ctx(), options, std::ptr::null_mut());
+        }
+        failure::clear(self.schema);
     }
 
     /// The nodes an XPath expression selects; prefixes in it are module names.

@@ -82,14 +82,35 @@ impl<'a> Node<'a> {
     }
     /// The canonical value of a leaf or leaf-list entry (RFC 7950, section 9.1).
     pub fn value(&self) -> Option<String> {
+        self.text().map(str::to_owned)
+    }
+    /// The same without a copy of it.
+    pub fn text(&self) -> Option<&'a str> {
         if !matches!(self.kind(), NodeKind::Leaf | NodeKind::LeafList) {
             return None;
         }
-        // SAFETY: the kind says that it is a term node; the text belongs to the dictionary while the node lives.
+        // SAFETY: the kind says that it is a term node; the text belongs to the dictionary while the node lives and has
+        // its value, and so for 'a. Values came as Rust strings, so they are UTF-8.
         unsafe {
             let term = self.raw.cast::<ffi::lyd_node_term>();
             let text = ffi::lyd_value_get_canonical(super::context_of(self.raw), &(*term).value);
-            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+            (!text.is_null()).then(|| CStr::from_ptr(text).to_str().unwrap_or_default())
+        }
+    }
+    /// Whether it is a leaf or leaf-list entry with a value that the schema gives by default, set or not (RFC 6243,
+    /// section 2.2).
+    pub fn has_default_value(&self) -> bool {
+        // SAFETY: a live node; what is no term node has no default value.
+        unsafe { ffi::lyd_is_default(self.raw) != 0 }
+    }
+    /// The node and everything below it as one XML element, with every declaration it needs.
+    pub fn xml(&self) -> String {
+        let mut text = std::ptr::null_mut();
+        let options = ffi::LYD_PRINT_SHRINK | ffi::LYD_PRINT_WD_ALL;
+        // SAFETY: a live node; the text is freed by `own`.
+        unsafe {
+            ffi::lyd_print_mem(&mut text, self.raw, ffi::LYD_FORMAT::LYD_XML, options);
+            super::own(text)
         }
     }
     /// The data path, with module names as prefixes and the keys of lists as predicates.

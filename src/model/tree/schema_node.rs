@@ -114,6 +114,19 @@ impl SchemaNode {
         });
         nodes.filter(|node| !matches!(node.kind(), NodeKind::Rpc | NodeKind::Notification))
     }
+    /// Whether a module defines an identity.
+    pub(in crate::model) fn has_identity(module: &SchemaModule<'_>, name: &str) -> bool {
+        // SAFETY: the module belongs to the leaked context; libyang's sized arrays keep their length in the word before
+        // the first element.
+        unsafe {
+            let identities = (*module.as_raw()).identities;
+            let count = match identities.is_null() {
+                true => 0,
+                false => *identities.cast::<u64>().sub(1) as usize,
+            };
+            (0..count).any(|index| text((*identities.add(index)).name) == name)
+        }
+    }
     /// The child data node, action or notification of that module and name, through choices and cases.
     pub fn child(self, module: &str, name: &str) -> Option<Self> {
         self.children()

@@ -11,8 +11,9 @@ pub mod monitoring;
 mod retrieve;
 mod schema;
 
-use super::reply::Reply;
+use super::reply::{Data, Reply};
 use super::rpc::{Datastore as Name, Rpc, unknown_namespace, unknown_operation};
+use crate::datastore::retrieval::Retrieval;
 use crate::datastore::{Author, Datastore, Step, Target};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError};
 use crate::model::schema::Schema;
@@ -23,8 +24,36 @@ use monitoring::Monitoring;
 pub fn only_looks(rpc: &Rpc) -> bool {
     matches!(
         rpc,
-        Rpc::Get { .. } | Rpc::GetConfig { .. } | Rpc::GetSchema { .. }
+        Rpc::Get { .. } | Rpc::GetConfig { .. } | Rpc::GetData(_) | Rpc::GetSchema { .. }
     )
+}
+
+/// What an operation that only looks has found.
+pub enum Found {
+    /// All that is to be said.
+    Reply(Reply),
+    /// What is still to be read, off the datastore's task, and the namespace of its `<data>`.
+    Data(Retrieval, Option<&'static str>),
+}
+
+impl Found {
+    /// Whether [`Found::into_reply`] may take long: it is then for a thread that may.
+    pub fn takes_long(&self) -> bool {
+        matches!(self, Self::Data(retrieval, _) if retrieval.takes_long())
+    }
+
+    /// The reply.
+    ///
+    /// # Errors
+    /// What shows only when the filter is evaluated.
+    pub fn into_reply(self) -> Result<Reply, RpcError> {
+        match self {
+            Self::Reply(reply) => Ok(reply),
+            Self::Data(retrieval, namespace) => {
+                Ok(Reply::Data(Data::new(retrieval.begin()?, namespace)))
+            }
+        }
+    }
 }
 
 /// Does an operation that only looks. `monitoring` tells what the server knows; it is asked only for a reply that
@@ -37,7 +66,7 @@ pub fn read(
     caller: &Author,
     rpc: Rpc,
     monitoring: &dyn Fn() -> Monitoring,
-) -> Result<Reply, Errors> {
+) -> Result<Found, Errors> {
     permit(datastore, caller, &rpc)?;
     match rpc {
         Rpc::Get {
@@ -55,6 +84,7 @@ pub fn read(
             filter,
             with_defaults,
         } => retrieve::get_config(datastore, caller, source, filter.as_ref(), with_defaults),
+        Rpc::GetData(request) => retrieve::get_data(datastore, caller, request, monitoring),
         Rpc::GetSchema {
             identifier,
             version,
@@ -64,7 +94,8 @@ pub fn read(
             &identifier,
             version.as_deref(),
             format.as_deref(),
-        ),
+        )
+        .map(Found::Reply),
         _ => Err(unsupported("this operation").into()),
     }
 }
@@ -107,6 +138,7 @@ fn permit(datastore: &Datastore, caller: &Author, rpc: &Rpc) -> Result<(), RpcEr
     let (module, name) = match rpc {
         Rpc::Action { .. } => return Ok(()),
         Rpc::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
+        Rpc::GetData(_) => ("ietf-netconf-nmda", "get-data"),
         Rpc::Other {
             namespace, name, ..
         } => return permit_other(datastore, caller, namespace, name),

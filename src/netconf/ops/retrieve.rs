@@ -1,17 +1,20 @@
-//! `<get>` and `<get-config>` (RFC 6241, sections 7.1 and 7.7).
+//! `<get>`, `<get-config>` (RFC 6241, sections 7.1 and 7.7) and `<get-data>` (RFC 8526, section 3.1.1).
 //!
 //! Every reader is shown its own view: what access control hides is neither read nor compared with, so that no
 //! filter reveals it (RFC 8341, section 3.2.4).
 
 use super::monitoring::{self, Monitoring};
-use super::target;
+use super::{Found, target};
 use crate::datastore::filter::Filter;
-use crate::datastore::{Author, Datastore, Target};
-use crate::model::error::{ErrorTag, Errors, RpcError};
-use crate::model::tree::Tree;
+use crate::datastore::retrieval::{Options, Reader, Retrieval, Selection, Source, WithDefaults};
+use crate::datastore::{Author, Datastore, Target, xpath};
+use crate::model::error::{Errors, RpcError};
+use crate::model::schema::Schema;
+use crate::model::tree::{Expression, SchemaNode, Snapshot, Tree};
 use crate::model::xml::Scope;
-use crate::netconf::reply::Reply;
-use crate::netconf::rpc::{Datastore as Name, Filter as Requested, WithDefaults};
+use crate::netconf::rpc::{
+    Datastore as Name, Filter as Requested, GetData, NMDA_NAMESPACE, Stored,
+};
 
 pub(super) fn get_config(
     datastore: &Datastore,
@@ -19,16 +22,14 @@ pub(super) fn get_config(
     source: Name,
     filter: Option<&Requested>,
     with_defaults: Option<WithDefaults>,
-) -> Result<Reply, Errors> {
-    refuse_with_defaults(with_defaults)?;
-    let filter = parse(filter)?;
-    let selected = select(
-        datastore,
-        caller,
-        datastore.config(target(source)?),
-        filter.as_ref(),
-    )?;
-    Ok(Reply::Data(selected.to_xml()))
+) -> Result<Found, Errors> {
+    let options = Options {
+        with_defaults: with_defaults.unwrap_or_default(),
+        ..Options::default()
+    };
+    let source = configuration(datastore, target(source)?, filter, &options)?;
+    let retrieval = Retrieval::new(vec![source], options, reader(datastore, caller));
+    Ok(Found::Data(retrieval, None))
 }
 
 pub(super) fn get(
@@ -37,38 +38,127 @@ pub(super) fn get(
     filter: Option<&Requested>,
     with_defaults: Option<WithDefaults>,
     monitoring: &dyn Fn() -> Monitoring,
-) -> Result<Reply, Errors> {
-    refuse_with_defaults(with_defaults)?;
-    let filter = parse(filter)?;
-    let running = datastore.config(Target::Running);
-    let mut selected = select(datastore, caller, running, filter.as_ref())?;
-    let state = state(datastore, filter.as_ref(), monitoring);
-    if !state.is_empty() {
-        // A filter may pick state by configuration and the other way round, so it sees both where both are.
-        let mut both = state;
-        let shared: Vec<_> = running
-            .roots()
-            .filter(|root| both.roots().any(|s| s.schema() == root.schema()))
-            .collect();
-        shared.into_iter().for_each(|root| both.graft(root));
-        selected.merge(select(datastore, caller, &both, filter.as_ref())?);
-    }
-    Ok(Reply::Data(selected.to_xml()))
+) -> Result<Found, Errors> {
+    let options = Options {
+        with_defaults: with_defaults.unwrap_or_default(),
+        ..Options::default()
+    };
+    let sources = operational(datastore, filter, &options, monitoring)?;
+    let retrieval = Retrieval::new(sources, options, reader(datastore, caller));
+    Ok(Found::Data(retrieval, None))
 }
 
-/// The state of the modules that a filter can reach.
+pub(super) fn get_data(
+    datastore: &Datastore,
+    caller: &Author,
+    request: GetData,
+    monitoring: &dyn Fn() -> Monitoring,
+) -> Result<Found, Errors> {
+    let mut options = request.options;
+    let filter = request.filter.as_ref();
+    let sources = match request.datastore {
+        Stored::Operational => {
+            // RFC 8342, section 5.3: values in use are there, whatever default the schema has.
+            options.with_defaults = request.with_defaults.unwrap_or(WithDefaults::ReportAll);
+            operational(datastore, filter, &options, monitoring)?
+        }
+        Stored::Conventional(name) => {
+            options.with_defaults = request.with_defaults.unwrap_or_default();
+            let target = target(name)?;
+            vec![configuration(datastore, target, filter, &options)?]
+        }
+    };
+    let retrieval = Retrieval::new(sources, options, reader(datastore, caller));
+    Ok(Found::Data(retrieval, Some(NMDA_NAMESPACE)))
+}
+
+fn reader(datastore: &Datastore, caller: &Author) -> Option<Reader> {
+    (!caller.recovery).then(|| Reader {
+        nacm: datastore.nacm().clone(),
+        user: caller.user.clone(),
+    })
+}
+
+/// A configuration datastore.
+fn configuration(
+    datastore: &Datastore,
+    target: Target,
+    filter: Option<&Requested>,
+    options: &Options,
+) -> Result<Source, RpcError> {
+    let selection = selection(datastore.schema(), filter)?;
+    let mut source = Source::new(datastore.snapshot(target), selection);
+    // What was edited since the last commit has no defaults yet.
+    source.lacks_defaults =
+        target == Target::Candidate && options.with_defaults != WithDefaults::Explicit;
+    Ok(source)
+}
+
+/// Running with the state of the device: `get`, and the operational datastore.
+fn operational(
+    datastore: &Datastore,
+    filter: Option<&Requested>,
+    options: &Options,
+    monitoring: &dyn Fn() -> Monitoring,
+) -> Result<Vec<Source>, RpcError> {
+    let running = datastore.snapshot(Target::Running);
+    let selection = selection(datastore.schema(), filter)?;
+    let mut both = state(datastore, &selection, monitoring);
+    if options.with_defaults != WithDefaults::Explicit {
+        both.add_defaults(true);
+    }
+    let elsewhere = with_configuration(&mut both, &running);
+    if both.is_empty() {
+        return Ok(vec![Source::new(running, selection)]);
+    }
+    let source = |tree, selection, elsewhere, intended| Source {
+        elsewhere,
+        intended,
+        ..Source::new(tree, selection)
+    };
+    let Selection::XPath(expression) = selection else {
+        let again = self::selection(datastore.schema(), filter)?;
+        let intended = Some(running.clone());
+        return Ok(vec![
+            source(running, selection, elsewhere, None),
+            source(Snapshot::new(both), again, Vec::new(), intended),
+        ]);
+    };
+    // An expression sees all it speaks of in one tree.
+    let others = running.roots().filter(|root| {
+        expression.roots().contains(&root.schema()) && !elsewhere.contains(&root.schema())
+    });
+    others.for_each(|root| both.graft(root));
+    let selection = Selection::XPath(expression);
+    let both = Snapshot::new(both);
+    Ok(vec![source(both, selection, Vec::new(), Some(running))])
+}
+
+/// Adds the configuration of the top-level nodes that are there; these are returned. A filter may pick state by
+/// configuration and the other way round, so it sees both where both are.
+fn with_configuration(state: &mut Tree, running: &Snapshot) -> Vec<SchemaNode> {
+    let there: Vec<_> = state.roots().map(|root| root.schema()).collect();
+    let shared = running
+        .roots()
+        .filter(|root| there.contains(&root.schema()));
+    shared.for_each(|root| state.graft(root));
+    there
+}
+
+/// The state of the modules that a selection can reach.
 fn state(
     datastore: &Datastore,
-    filter: Option<&Filter>,
+    selection: &Selection,
     monitoring: &dyn Fn() -> Monitoring,
 ) -> Tree {
     let schema = datastore.schema();
     let reaches = |module: &str| {
-        let Some(filter) = filter else { return true };
         let namespace = schema.namespace(module).unwrap_or_default();
-        schema
-            .roots(module)
-            .any(|root| filter.reaches(&[(namespace, root.name())]))
+        schema.roots(module).any(|root| match selection {
+            Selection::Filter(filter) => filter.reaches(&[(namespace, root.name())]),
+            Selection::XPath(expression) => expression.roots().contains(&root),
+            Selection::All => true,
+        })
     };
     let mut state = datastore.state(&reaches);
     if reaches(monitoring::MODULE) {
@@ -85,21 +175,6 @@ fn state(
     state
 }
 
-fn select(
-    datastore: &Datastore,
-    caller: &Author,
-    tree: &Tree,
-    filter: Option<&Filter>,
-) -> Result<Tree, RpcError> {
-    let nacm = datastore.nacm();
-    let sees_all = caller.recovery || nacm.shows_everything(&caller.user);
-    match filter {
-        None => Ok(visible(datastore, caller, tree)),
-        Some(filter) if sees_all => filter.apply(tree),
-        Some(filter) => filter.apply_in_view(tree, &mut nacm.view(&caller.user)),
-    }
-}
-
 /// A copy of what the caller may read of a tree.
 pub(super) fn visible(datastore: &Datastore, caller: &Author, tree: &Tree) -> Tree {
     let mut copy = tree.duplicate();
@@ -109,20 +184,23 @@ pub(super) fn visible(datastore: &Datastore, caller: &Author, tree: &Tree) -> Tr
     copy
 }
 
-fn parse(filter: Option<&Requested>) -> Result<Option<Filter>, RpcError> {
+fn selection(schema: Schema, filter: Option<&Requested>) -> Result<Selection, RpcError> {
     match filter {
-        None => Ok(None),
-        Some(Requested::Subtree(inside)) => Filter::parse(inside, &Scope::default()).map(Some),
-    }
-}
-
-fn refuse_with_defaults(with_defaults: Option<WithDefaults>) -> Result<(), RpcError> {
-    match with_defaults {
-        None => Ok(()),
-        Some(_) => Err(RpcError::protocol(
-            ErrorTag::UnknownElement,
-            "with-defaults needs :with-defaults, which this device does not announce",
-        )
-        .info("bad-element", "with-defaults")),
+        None => Ok(Selection::All),
+        Some(Requested::Subtree(inside)) => {
+            Filter::parse(inside, &Scope::default()).map(Selection::Filter)
+        }
+        Some(Requested::XPath { expression, .. }) if expression.trim() == "/" => Ok(Selection::All),
+        Some(Requested::XPath {
+            expression,
+            declared,
+        }) => {
+            let namespace = |prefix: &str| {
+                let found = declared.iter().find(|(own, _)| own == prefix);
+                found.map(|(_, namespace)| namespace.as_str())
+            };
+            let expression: Expression = xpath::parse(schema, expression, namespace)?;
+            Ok(Selection::XPath(expression))
+        }
     }
 }

@@ -17,20 +17,32 @@ impl<'a> Parameters<'a> {
     /// Collects the parameters, of which `known` are all that the operation has. They are of the operation's own
     /// namespace, but for `with-defaults`.
     pub(super) fn read(operation: &Element<'a>, known: &[&str]) -> Result<Self, RpcError> {
+        Self::read_with(operation, known, &[])
+    }
+
+    /// The same where those of `lists` may stand more than once.
+    pub(super) fn read_with(
+        operation: &Element<'a>,
+        known: &[&str],
+        lists: &[&str],
+    ) -> Result<Self, RpcError> {
         let mut found: Vec<Element<'a>> = Vec::new();
         for parameter in operation.children() {
             let name = parameter.name();
-            if !known.contains(&name) {
+            if !known.contains(&name) && !lists.contains(&name) {
                 return Err(unknown_element(name));
             }
             let namespace = match name {
-                "with-defaults" => WITH_DEFAULTS_NAMESPACE,
+                // get-data has it from the grouping, and so as its own.
+                "with-defaults" if operation.namespace() == NETCONF_NAMESPACE => {
+                    WITH_DEFAULTS_NAMESPACE
+                }
                 _ => operation.namespace(),
             };
             if parameter.namespace() != namespace && !is_bare_config(&parameter) {
                 return Err(unknown_namespace(name, parameter.namespace()));
             }
-            if found.iter().any(|other| other.name() == name) {
+            if !lists.contains(&name) && found.iter().any(|other| other.name() == name) {
                 let message = format!("the parameter \"{name}\" stands twice");
                 return Err(
                     RpcError::protocol(ErrorTag::BadElement, message).info("bad-element", name)
@@ -41,8 +53,15 @@ impl<'a> Parameters<'a> {
         Ok(Self { found })
     }
 
-    fn get(&self, name: &str) -> Option<&Element<'a>> {
-        self.found.iter().find(|parameter| parameter.name() == name)
+    pub(super) fn get(&self, name: &str) -> Option<&Element<'a>> {
+        self.all(name).next()
+    }
+
+    /// All of that name.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &Element<'a>> {
+        self.found
+            .iter()
+            .filter(move |parameter| parameter.name() == name)
     }
 
     /// Whether a parameter is there.
@@ -119,7 +138,25 @@ fn is_bare_config(parameter: &Element<'_>) -> bool {
     parameter.name() == "config" && parameter.namespace().is_empty()
 }
 
-fn unknown_element(name: &str) -> RpcError {
+/// RFC 6241, section 8.9.5.1: the expression is the attribute `select`.
+fn xpath(filter: &Element<'_>) -> Result<Filter, RpcError> {
+    let select = filter.attributes().find(|(namespace, name, _)| {
+        *name == "select" && ["", NETCONF_NAMESPACE].contains(namespace)
+    });
+    let Some((_, _, expression)) = select else {
+        let message = "a filter of type xpath has no attribute select";
+        let error = RpcError::protocol(ErrorTag::MissingAttribute, message);
+        return Err(error
+            .info("bad-attribute", "select")
+            .info("bad-element", "filter"));
+    };
+    Ok(Filter::XPath {
+        expression: expression.into_owned(),
+        declared: filter.declarations(),
+    })
+}
+
+pub(super) fn unknown_element(name: &str) -> RpcError {
     let message = format!("there is no parameter \"{name}\" here");
     RpcError::protocol(ErrorTag::UnknownElement, message).info("bad-element", name)
 }
@@ -127,7 +164,7 @@ fn unknown_element(name: &str) -> RpcError {
 /// Characters of a wrong value that are shown to whoever sent it.
 const SHOWN: usize = 64;
 
-fn invalid_value(name: &str, value: &str) -> RpcError {
+pub(super) fn invalid_value(name: &str, value: &str) -> RpcError {
     let shown: String = value.chars().take(SHOWN).collect();
     let message = format!("the parameter \"{name}\" cannot be \"{shown}\"");
     RpcError::protocol(ErrorTag::InvalidValue, message)
@@ -135,7 +172,7 @@ fn invalid_value(name: &str, value: &str) -> RpcError {
 
 /// What is inside an element. The namespace declarations that are copied to each element inside may make it longer
 /// than it was in the message, within reason.
-fn content(element: &Element<'_>) -> Result<String, RpcError> {
+pub(super) fn content(element: &Element<'_>) -> Result<String, RpcError> {
     let limit = 4 * element.len() + (1 << 20);
     element.standalone_children(limit).ok_or_else(|| {
         let message = "too many elements that share too many namespace declarations";
@@ -196,7 +233,7 @@ pub(super) fn filter(parameters: &Parameters<'_>) -> Result<Option<Filter>, RpcE
         .map(|(_, _, value)| value);
     match kind.as_deref() {
         None | Some("subtree") => Ok(Some(Filter::Subtree(content(parameter)?))),
-        // `xpath` too: its capability is not announced (RFC 6241, section 8.9).
+        Some("xpath") => xpath(parameter).map(Some),
         Some(other) => {
             let message = format!("filters of type \"{other}\" are not supported");
             let error = RpcError::protocol(ErrorTag::BadAttribute, message);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::get_data::get_data;
 use super::parameters::{Parameters, datastore, filter, source};
-use super::{DefaultOperation, Edit, ErrorOption, Rpc, TestOption};
+use super::{DefaultOperation, Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption};
 use crate::datastore::confirm::{Confirmed, Request};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError, YANG_NAMESPACE};
 use crate::netconf::reply::ReplyHead;
@@ -108,6 +109,7 @@ fn parse(operation: &Element<'_>, message: &[u8]) -> Result<Rpc, Errors> {
     match operation.namespace() {
         NETCONF_NAMESPACE => Ok(base_operation(operation)?),
         MONITORING_NAMESPACE if operation.name() == "get-schema" => Ok(get_schema(operation)?),
+        NMDA_NAMESPACE if operation.name() == "get-data" => Ok(get_data(operation)?),
         YANG_NAMESPACE if operation.name() == "action" => Ok(Rpc::Action {
             message: text(message),
         }),

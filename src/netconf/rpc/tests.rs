@@ -155,7 +155,24 @@ fn filters_are_kept_as_they_are() {
     );
     let qualified = format!("<filter xmlns:nc='{NETCONF_NAMESPACE}' nc:type='subtree'/>");
     assert_eq!(filtered(&qualified), Some(Filter::Subtree(String::new())));
-    let error = refusal("<get><filter type='xpath' select='/a'/></get>");
+    let xpath = |xml: &str| match filtered(xml) {
+        Some(Filter::XPath {
+            expression,
+            declared,
+        }) => (expression, declared),
+        other => panic!("{other:?}"),
+    };
+    let (expression, declared) =
+        xpath("<filter type='xpath' xmlns:t='urn:t' select=\"/t:a[t:b='1']\"/>");
+    assert_eq!(expression, "/t:a[t:b='1']");
+    assert!(declared.contains(&("t".into(), "urn:t".into())));
+    let error = refusal("<get><filter type='xpath'/></get>");
+    let expected = (
+        ErrorTag::MissingAttribute,
+        vec![("bad-attribute", "select"), ("bad-element", "filter")],
+    );
+    assert_eq!(tag_and_info(&error), expected);
+    let error = refusal("<get><filter type='other' select='/a'/></get>");
     let expected = (
         ErrorTag::BadAttribute,
         vec![("bad-attribute", "type"), ("bad-element", "filter")],

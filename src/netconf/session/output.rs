@@ -47,6 +47,23 @@ impl<S: AsyncWrite> Output<S> {
                 self.write(&piece).await?;
             }
         }
+        self.flush().await
+    }
+
+    /// Sends a part of a message, which must not be empty; more follows.
+    pub(super) async fn send_part(&mut self, part: &str) -> Result<(), SessionError> {
+        let part = framing::encode_part(self.framing, part.as_bytes());
+        self.write(&part).await
+    }
+
+    /// Sends the last part of a message.
+    pub(super) async fn send_last_part(&mut self, part: &str) -> Result<(), SessionError> {
+        self.write(&framing::encode(self.framing, part.as_bytes()))
+            .await?;
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), SessionError> {
         let patience = self.patience();
         progress(patience, self.stream.flush()).await
     }

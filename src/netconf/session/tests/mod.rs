@@ -62,9 +62,12 @@ impl Operations for Server {
         assert_eq!(session, SESSION);
         self.0.executed.fetch_add(1, Ordering::SeqCst);
         match rpc {
-            Rpc::Get { .. } => Ok(Reply::Data("<x xmlns=\"urn:x\"/>".into())),
+            Rpc::Get { .. } => Ok(Reply::Output("<data><x xmlns=\"urn:x\"/></data>".into())),
             Rpc::Other { name, .. } => match name.as_str() {
-                "big" => Ok(Reply::Data("x".repeat(8 << 20))),
+                "big" => Ok(Reply::Output(format!(
+                    "<data>{}</data>",
+                    "x".repeat(8 << 20)
+                ))),
                 "panic" => panic!("an operation that fails its session"),
                 "wait" => {
                     self.0.started.notify_one();

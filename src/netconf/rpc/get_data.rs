@@ -1,0 +1,141 @@
+//! `<get-data>` (RFC 8526, section 3.1.1).
+
+use super::parameters::{Parameters, content, invalid_value, unknown_element};
+use super::{Datastore, Filter, GetData, Rpc, Stored};
+use crate::datastore::retrieval::{Options, Origin, OriginFilter};
+use crate::model::error::{ErrorTag, RpcError};
+use crate::protocol::xml::Element;
+
+/// The namespace of ietf-datastores (RFC 8342).
+const DATASTORES_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-datastores";
+/// The namespace of ietf-origin (RFC 8342).
+const ORIGIN_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-origin";
+
+pub(super) fn get_data(operation: &Element<'_>) -> Result<Rpc, RpcError> {
+    let known = [
+        "datastore",
+        "subtree-filter",
+        "xpath-filter",
+        "config-filter",
+        "max-depth",
+        "with-origin",
+        "with-defaults",
+    ];
+    let lists = ["origin-filter", "negated-origin-filter"];
+    let parameters = Parameters::read_with(operation, &known, &lists)?;
+    let datastore = stored(&parameters)?;
+    let booleans = [("true", true), ("false", false)];
+    let options = Options {
+        config: parameters.word("config-filter", &booleans)?,
+        origin: origins(&parameters)?,
+        with_origin: parameters.has("with-origin"),
+        max_depth: max_depth(&parameters)?,
+        ..Options::default()
+    };
+    // Both depend on the feature of the datastore: only there is anything known of origins.
+    if datastore != Stored::Operational {
+        if options.origin.is_some() {
+            let name = if parameters.has("origin-filter") {
+                lists[0]
+            } else {
+                lists[1]
+            };
+            return Err(only_operational(name));
+        }
+        if options.with_origin {
+            return Err(only_operational("with-origin"));
+        }
+    }
+    Ok(Rpc::GetData(GetData {
+        datastore,
+        filter: filter(&parameters)?,
+        with_defaults: parameters.with_defaults()?,
+        options,
+    }))
+}
+
+/// The `when` of these parameters in ietf-netconf-nmda.
+fn only_operational(name: &str) -> RpcError {
+    let message = format!("\"{name}\" goes with the operational datastore alone");
+    RpcError::protocol(ErrorTag::UnknownElement, message).info("bad-element", name)
+}
+
+/// The parameter `datastore`.
+pub(super) fn stored(parameters: &Parameters<'_>) -> Result<Stored, RpcError> {
+    let parameter = parameters
+        .get("datastore")
+        .ok_or_else(|| parameters.missing("datastore"))?;
+    match identity(parameter, DATASTORES_NAMESPACE)?.as_str() {
+        "running" => Ok(Stored::Conventional(Datastore::Running)),
+        "candidate" => Ok(Stored::Conventional(Datastore::Candidate)),
+        "startup" => Ok(Stored::Conventional(Datastore::Startup)),
+        "operational" => Ok(Stored::Operational),
+        other => Err(invalid_value("datastore", other)),
+    }
+}
+
+/// The name of an identity of a namespace, without its prefix (RFC 7950, section 9.10.3).
+fn identity(parameter: &Element<'_>, namespace: &str) -> Result<String, RpcError> {
+    let text = parameter.leaf_text().unwrap_or_default();
+    let text = text.trim();
+    let (prefix, name) = text.split_once(':').unwrap_or(("", text));
+    let declared = parameter.declarations();
+    let found = declared.iter().find(|(own, _)| own == prefix);
+    match found {
+        Some((_, uri)) if uri == namespace => Ok(name.to_owned()),
+        _ => Err(invalid_value(parameter.name(), text)),
+    }
+}
+
+fn origins(parameters: &Parameters<'_>) -> Result<Option<OriginFilter>, RpcError> {
+    let wanted = |name: &str| {
+        let named = parameters.all(name).map(|parameter| {
+            let identity = identity(parameter, ORIGIN_NAMESPACE)?;
+            Origin::parse(&identity).ok_or_else(|| invalid_value(name, &identity))
+        });
+        named.collect::<Result<Vec<_>, RpcError>>()
+    };
+    let (origins, others) = (wanted("origin-filter")?, wanted("negated-origin-filter")?);
+    match (origins.is_empty(), others.is_empty()) {
+        (true, true) => Ok(None),
+        (false, true) => Ok(Some(OriginFilter {
+            origins,
+            negated: false,
+        })),
+        (true, false) => Ok(Some(OriginFilter {
+            origins: others,
+            negated: true,
+        })),
+        // Two cases of one choice.
+        (false, false) => Err(unknown_element("negated-origin-filter")),
+    }
+}
+
+fn max_depth(parameters: &Parameters<'_>) -> Result<Option<u16>, RpcError> {
+    let Some(text) = parameters.text("max-depth")? else {
+        return Ok(None);
+    };
+    match text.trim() {
+        "unbounded" => Ok(None),
+        number => match number.parse() {
+            Ok(depth) if depth > 0 => Ok(Some(depth)),
+            _ => Err(invalid_value("max-depth", number)),
+        },
+    }
+}
+
+fn filter(parameters: &Parameters<'_>) -> Result<Option<Filter>, RpcError> {
+    match (
+        parameters.get("subtree-filter"),
+        parameters.get("xpath-filter"),
+    ) {
+        (None, None) => Ok(None),
+        (Some(subtree), None) => Ok(Some(Filter::Subtree(content(subtree)?))),
+        (None, Some(xpath)) => Ok(Some(Filter::XPath {
+            expression: parameters.text("xpath-filter")?.unwrap_or_default(),
+            declared: xpath.declarations(),
+        })),
+        // Two cases of one choice.
+        (Some(_), Some(_)) => Err(unknown_element("xpath-filter")),
+    }
+}
