@@ -23,8 +23,13 @@ const IMPLEMENTED: &[(&str, &[&str])] = &[
             "confirmed-commit",
             "rollback-on-error",
             "validate",
+            "xpath",
         ],
     ),
+    ("ietf-netconf-with-defaults", &[]),
+    ("ietf-datastores", &[]),
+    ("ietf-origin", &[]),
+    ("ietf-netconf-nmda", &["origin", "with-defaults"]),
     ("ietf-netconf-acm", &[]),
     ("ietf-netconf-monitoring", &[]),
     (
