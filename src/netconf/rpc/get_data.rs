@@ -32,19 +32,8 @@ pub(super) fn get_data(operation: &Element<'_>) -> Result<Rpc, RpcError> {
         max_depth: max_depth(&parameters)?,
         ..Options::default()
     };
-    // Both depend on the feature of the datastore: only there is anything known of origins.
     if datastore != Stored::Operational {
-        if options.origin.is_some() {
-            let name = if parameters.has("origin-filter") {
-                lists[0]
-            } else {
-                lists[1]
-            };
-            return Err(only_operational(name));
-        }
-        if options.with_origin {
-            return Err(only_operational("with-origin"));
-        }
+        only_for_operational(&parameters, &lists)?;
     }
     Ok(Rpc::GetData(GetData {
         datastore,
@@ -54,10 +43,24 @@ pub(super) fn get_data(operation: &Element<'_>) -> Result<Rpc, RpcError> {
     }))
 }
 
-/// The `when` of these parameters in ietf-netconf-nmda.
-fn only_operational(name: &str) -> RpcError {
-    let message = format!("\"{name}\" goes with the operational datastore alone");
-    RpcError::protocol(ErrorTag::UnknownElement, message).info("bad-element", name)
+/// Only of the operational datastore origins are known. For the filters the module says so by a `when`, for `with-origin`
+/// it names the error.
+fn only_for_operational(
+    parameters: &Parameters<'_>,
+    filters: &[&'static str],
+) -> Result<(), RpcError> {
+    let words = |name: &str| format!("\"{name}\" goes with the operational datastore alone");
+    if let Some(filter) = filters.iter().find(|name| parameters.has(name)) {
+        let error = RpcError::protocol(ErrorTag::UnknownElement, words(filter));
+        return Err(error.info("bad-element", *filter));
+    }
+    match parameters.has("with-origin") {
+        true => Err(RpcError::protocol(
+            ErrorTag::InvalidValue,
+            words("with-origin"),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The parameter `datastore`.
