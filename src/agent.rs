@@ -7,6 +7,7 @@ pub mod options;
 mod restore;
 mod sealer;
 mod watched;
+mod yang_files;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,8 +25,8 @@ use zeroize::Zeroizing;
 use crate::datastore::driver::Handle;
 use crate::datastore::store::{Loaded, Store, StoreError};
 use crate::datastore::subscriber::{ActionHandler, StateProvider};
-use crate::datastore::{Datastore, Parts, Target};
-use crate::model::error::{Errors, RpcError};
+use crate::datastore::{Datastore, Parts};
+use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::paths;
 use crate::model::schema::{Schema, SchemaError};
 use crate::model::secret::SecretKey;
@@ -75,6 +76,11 @@ pub enum AgentError {
     /// What was stored is not what this agent understands.
     #[error("the stored configuration is refused: {0}; it is from another version, or damaged")]
     Stored(RpcError),
+    /// There are data of a module that is no longer given.
+    #[error(
+        "the stored configuration is refused: there are data of the namespace {0}, and no module for them: start with the --yang FILE that was there when they were stored"
+    )]
+    NoModule(String),
     /// The key file is damaged.
     #[error("the secret key in {path} is not 32 bytes long; restore it, or remove it and set every secret anew", path = .0.display())]
     SecretKey(PathBuf),
@@ -121,7 +127,11 @@ impl Agent {
         let directory = options.state_directory()?;
         let (store, mut loaded) = Store::open(&directory)?;
         let store = Arc::new(store);
-        let schema = Schema::load(&options.yang_modules()?)?;
+        let extra = yang_files::read(&options.yang)?;
+        let schema = match options.startup_datastore {
+            true => Schema::load_with_startup(&extra)?,
+            false => Schema::load(&extra)?,
+        };
         let key = Arc::new(secret_key(&store, &directory)?);
         let first = FirstStart {
             options: &options,
@@ -146,10 +156,10 @@ impl Agent {
             providers: providers(&device, cloud),
         };
         let sealer = Box::new(DeviceSealer(key));
-        let started = Datastore::start(running, loaded.next_commit, sealer, parts);
+        let started = Datastore::start(running, restore::next_commit(&loaded), sealer, parts);
         let kept = started
             .map_err(stored)
-            .and_then(|datastore| keep_first(&store, &loaded, datastore));
+            .and_then(|datastore| restore::keep_first(&store, &loaded, datastore));
         let datastore = match kept {
             Ok(datastore) => datastore,
             Err(error) => {
@@ -261,7 +271,7 @@ fn running(
     key: &Arc<SecretKey>,
     first: FirstStart<'_>,
 ) -> Result<(Tree, Option<Zeroizing<String>>), AgentError> {
-    if !loaded.is_first_start() {
+    if !restore::is_first_start(loaded) {
         return Ok((restore::running(schema, loaded)?, None));
     }
     let made = first.given.is_none();
@@ -272,23 +282,14 @@ fn running(
     Ok((tree, (made && has_admin).then_some(password)))
 }
 
-/// Stores the configuration of the first start. Not before every part has taken it: a factory default that one of them
-/// refuses would else be refused for ever.
-fn keep_first(
-    store: &Store,
-    loaded: &Loaded,
-    datastore: Datastore,
-) -> Result<Datastore, AgentError> {
-    if loaded.is_first_start() {
-        let first = datastore.config(Target::Running).to_xml();
-        store.snapshot(0, first.as_bytes())?;
-    }
-    Ok(datastore)
-}
-
 fn stored(errors: Errors) -> AgentError {
-    let none = || RpcError::application(crate::model::error::ErrorTag::OperationFailed, "refused");
-    AgentError::Stored(errors.into_iter().next().unwrap_or_else(none))
+    let none = || RpcError::application(ErrorTag::OperationFailed, "refused");
+    let error = errors.into_iter().next().unwrap_or_else(none);
+    let unknown = error.info.iter().find(|info| info.name == "bad-namespace");
+    match unknown.filter(|_| error.tag == ErrorTag::UnknownNamespace) {
+        Some(namespace) => AgentError::NoModule(namespace.value.clone()),
+        None => AgentError::Stored(error),
+    }
 }
 
 fn secret_key(store: &Store, directory: &Path) -> Result<SecretKey, AgentError> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use crate::model::schema::{ExtraModule, NoModule};
+use crate::model::schema::NoModule;
 
 /// Options of `tether agent`; an argument comes before the key of the same name in the file.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -34,6 +34,9 @@ pub struct Options {
     /// Further YANG module whose data the datastores also hold; may be repeated
     #[arg(long, value_name = "FILE")]
     pub yang: Vec<PathBuf>,
+    /// Keep running only by a copy to the startup datastore (RFC 6241, section 8.7)
+    #[arg(long)]
+    pub startup_datastore: bool,
     /// Least level that is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -129,29 +132,12 @@ impl Options {
             serial_number: self.serial_number.or(file.serial_number),
             factory_default: self.factory_default.or(file.factory_default),
             yang: first(self.yang, file.yang),
+            startup_datastore: self.startup_datastore || file.startup_datastore,
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             restart_command: file.restart_command,
             shutdown_command: file.shutdown_command,
         })
-    }
-
-    /// The further YANG modules.
-    ///
-    /// # Errors
-    /// A file that cannot be read or holds no module.
-    pub fn yang_modules(&self) -> Result<Vec<ExtraModule>, OptionsError> {
-        let read = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path).map_err(|source| OptionsError::Yang {
-                path: path.clone(),
-                source,
-            })?;
-            ExtraModule::parse(text).map_err(|source| OptionsError::NoModule {
-                path: path.clone(),
-                source,
-            })
-        };
-        self.yang.iter().map(read).collect()
     }
 
     /// The state directory, given or by default.
@@ -202,7 +188,7 @@ mod tests {
 
     #[test]
     fn an_argument_comes_before_the_file() {
-        let text = "ssh = [\"0.0.0.0:830\"]\nserial-number = \"FILE\"\nlog-format = \"json\"";
+        let text = "ssh = [\"0.0.0.0:830\"]\nserial-number = \"FILE\"\nlog-format = \"json\"\nstartup-datastore = true";
         let arguments = Options {
             serial_number: Some("ARGUMENT".to_owned()),
             ..Options::default()
@@ -211,25 +197,7 @@ mod tests {
         assert_eq!(options.ssh, ["0.0.0.0:830".parse().unwrap()]);
         assert_eq!(options.serial_number.as_deref(), Some("ARGUMENT"));
         assert_eq!(options.log_format, Some(LogFormat::Json));
-    }
-
-    #[test]
-    fn a_yang_file_gives_its_name_and_its_text() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("toaster@2026-01-01.yang");
-        std::fs::write(&path, "module toaster { }").unwrap();
-        let options = |yang| Options {
-            yang,
-            ..Options::default()
-        };
-        let modules = options(vec![path]).yang_modules().unwrap();
-        assert_eq!(
-            (modules[0].name(), modules[0].text()),
-            ("toaster", "module toaster { }")
-        );
-        let missing = options(vec![directory.path().join("missing.yang")]);
-        let error = missing.yang_modules().unwrap_err().to_string();
-        assert!(error.contains("missing.yang"), "{error}");
+        assert!(options.startup_datastore);
     }
 
     #[test]

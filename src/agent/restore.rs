@@ -4,12 +4,17 @@ use std::time::SystemTime;
 
 use crate::datastore::commit::CONFIRMED_COMMIT;
 use crate::datastore::confirm::BASE_KEY;
+use crate::datastore::startup::DELETED_KEY;
 use crate::datastore::store::{CommitRecord, Loaded, Store};
+use crate::datastore::{Datastore, Target};
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::schema::Schema;
 use crate::model::tree::{Diff, Tree};
 
 use super::{AgentError, stored};
+
+/// The source of the commit by which the configuration of a first start takes the place of a deleted one.
+const FACTORY_DEFAULT: &str = "factory-default";
 
 /// The configuration after all that is stored.
 ///
@@ -50,7 +55,7 @@ pub(super) fn take_back(
     if back.is_empty() {
         store.put_meta(&done)?;
     } else {
-        let record = record(loaded.next_commit, &back);
+        let record = record(loaded.next_commit, CONFIRMED_COMMIT, &back);
         store.commit(&record, &done)?;
         loaded.next_commit += 1;
         loaded.diffs.push(record.diff);
@@ -63,6 +68,38 @@ pub(super) fn take_back(
     Ok(())
 }
 
+/// Whether the agent starts as a device that has no configuration: nothing was ever stored, or startup was deleted.
+pub(super) fn is_first_start(loaded: &Loaded) -> bool {
+    loaded.is_first_start() || loaded.meta.contains_key(DELETED_KEY)
+}
+
+/// The number of the next commit, once the configuration of a first start is kept.
+pub(super) fn next_commit(loaded: &Loaded) -> u64 {
+    loaded.next_commit + u64::from(!loaded.is_first_start() && is_first_start(loaded))
+}
+
+/// Stores the configuration of a first start. Not before every part has taken it: a factory default that one of them
+/// refuses would else be refused for ever.
+///
+/// # Errors
+/// A store that cannot be written.
+pub(super) fn keep_first(
+    store: &Store,
+    loaded: &Loaded,
+    datastore: Datastore,
+) -> Result<Datastore, AgentError> {
+    let first = datastore.config(Target::Startup);
+    if loaded.is_first_start() {
+        store.snapshot(0, first.to_xml().as_bytes())?;
+    } else if is_first_start(loaded) {
+        let nothing = Tree::new(datastore.schema());
+        let diff = nothing.diff(first).map_err(AgentError::Stored)?;
+        let record = record(loaded.next_commit, FACTORY_DEFAULT, &diff);
+        store.commit(&record, &[(DELETED_KEY.to_owned(), None)])?;
+    }
+    Ok(datastore)
+}
+
 /// How many of the stored differences stay.
 fn kept(mark: &[u8], loaded: &Loaded) -> Option<usize> {
     let last_kept: u64 = std::str::from_utf8(mark).ok()?.parse().ok()?;
@@ -71,13 +108,13 @@ fn kept(mark: &[u8], loaded: &Loaded) -> Option<usize> {
     (kept <= loaded.diffs.len()).then_some(kept)
 }
 
-fn record(id: u64, diff: &Diff) -> CommitRecord {
+fn record(id: u64, source: &str, diff: &Diff) -> CommitRecord {
     CommitRecord {
         id,
         at: SystemTime::now(),
         user: String::new(),
         session: None,
-        source: CONFIRMED_COMMIT.to_owned(),
+        source: source.to_owned(),
         comment: None,
         diff: diff.to_text().into_bytes(),
     }

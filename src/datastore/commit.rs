@@ -42,31 +42,40 @@ pub struct Staged {
     pub by: Author,
     /// What lies beside the configuration and changes with it, in the same transaction.
     pub beside: Vec<MetaChange>,
+    /// None when what is stored stays as it is: nothing changes, or only a running that is not durable by itself.
+    pub(super) record: Option<StagedRecord>,
     /// None when running stays as it is, as when a confirmed commit is confirmed and nothing else.
-    change: Option<StagedChange>,
-    effect: Effect,
-    empties_candidate: bool,
+    pub(super) change: Option<StagedChange>,
+    /// None when startup stays as it is.
+    pub(super) startup: Option<Snapshot>,
+    pub(super) effect: Effect,
+    pub(super) empties_candidate: bool,
+}
+
+/// What is stored.
+pub(super) struct StagedRecord {
+    id: u64,
+    diff: String,
 }
 
 /// What running becomes.
-struct StagedChange {
-    id: u64,
-    diff: String,
+pub(super) struct StagedChange {
+    record: Option<StagedRecord>,
     running: Snapshot,
     nacm: Arc<Nacm>,
     prepared: Vec<Box<dyn Prepared>>,
 }
 
 impl Staged {
-    /// The number of the commit and its difference to running, as text that `Diff::parse` reads.
-    pub fn change(&self) -> Option<(u64, &str)> {
-        let change = self.change.as_ref()?;
-        Some((change.id, &change.diff))
+    /// The number of the commit and the difference to what is stored, as text that `Diff::parse` reads.
+    pub fn record(&self) -> Option<(u64, &str)> {
+        let record = self.record.as_ref()?;
+        Some((record.id, &record.diff))
     }
 
     /// Whether there is anything to store: another deadline of a confirmed commit is not.
     pub fn needs_disk(&self) -> bool {
-        self.change.is_some() || !self.beside.is_empty()
+        self.record.is_some() || !self.beside.is_empty()
     }
 }
 
@@ -127,9 +136,9 @@ impl Datastore {
         self.confirm.poll_timeout()
     }
 
-    /// Whether the store may forget how running came to be: not while a commit may be taken back after a restart.
+    /// Whether the store may forget how its configuration came to be: not while a commit may be taken back after a restart.
     pub fn may_snapshot(&self) -> bool {
-        self.confirm.base().is_none()
+        self.startup.is_some() || self.confirm.base().is_none()
     }
 
     /// Replaces running, as an edit of running or copy-config does.
@@ -178,19 +187,25 @@ impl Datastore {
         };
         let prepared = prepare_all(&mut self.parts.subscribers, &change)?;
         Ok(Some(StagedChange {
-            id: self.next_commit,
-            diff: diff.to_text(),
+            record: self.startup.is_none().then(|| self.record(diff)),
             nacm: Arc::new(self.nacm.reread(&new)),
             running: Snapshot::new(new),
             prepared,
         }))
     }
 
+    pub(super) fn record(&self, diff: &Diff) -> StagedRecord {
+        StagedRecord {
+            id: self.next_commit,
+            diff: diff.to_text(),
+        }
+    }
+
     /// What is left to do of a commit to which all have agreed.
     fn step(
         &mut self,
         by: &Author,
-        change: Option<StagedChange>,
+        mut change: Option<StagedChange>,
         effect: Effect,
         empties_candidate: bool,
     ) -> Step {
@@ -200,21 +215,30 @@ impl Datastore {
             }
             return Step::Done;
         }
-        let beside = match (&effect, self.confirm.base()) {
+        Step::Store(Box::new(Staged {
+            by: by.clone(),
+            beside: self.mark(&effect),
+            record: change.as_mut().and_then(|change| change.record.take()),
+            change,
+            startup: None,
+            effect,
+            empties_candidate,
+        }))
+    }
+
+    /// What tells the next start that a commit is pending. A running that is not durable needs no telling.
+    fn mark(&self, effect: &Effect) -> Vec<MetaChange> {
+        if self.startup.is_some() {
+            return Vec::new();
+        }
+        match (effect, self.confirm.base()) {
             (Effect::Pends { .. }, None) => {
                 let last = self.next_commit - 1;
                 vec![(BASE_KEY.to_owned(), Some(last.to_string().into_bytes()))]
             }
             (Effect::Ends, _) => vec![(BASE_KEY.to_owned(), None)],
             _ => Vec::new(),
-        };
-        Step::Store(Box::new(Staged {
-            by: by.clone(),
-            beside,
-            change,
-            effect,
-            empties_candidate,
-        }))
+        }
     }
 
     /// Whether a configuration could become running, as far as YANG and every part of the agent can tell
@@ -222,7 +246,12 @@ impl Datastore {
     ///
     /// # Errors
     /// Every violation, or what a part of the agent refuses.
-    pub fn validate(&mut self, mut new: Tree) -> Result<(), Errors> {
+    pub fn validate(&mut self, new: Tree) -> Result<(), Errors> {
+        self.validated(new).map(drop)
+    }
+
+    /// The same; gives the configuration back, with its defaults.
+    pub(super) fn validated(&mut self, mut new: Tree) -> Result<Tree, Errors> {
         new.validate()?;
         let diff = self.running.diff(&new)?;
         let change = Change {
@@ -231,7 +260,8 @@ impl Datastore {
             diff: &diff,
             at_start: false,
         };
-        prepare_all(&mut self.parts.subscribers, &change).map(drop)
+        drop(prepare_all(&mut self.parts.subscribers, &change)?);
+        Ok(new)
     }
 
     /// Takes over what was stored; cannot fail. A time that it starts counts from `now`.
@@ -239,6 +269,10 @@ impl Datastore {
         if staged.empties_candidate {
             self.candidate = None;
         }
+        if let Some(record) = &staged.record {
+            self.next_commit = record.id + 1;
+        }
+        self.startup = staged.startup.or(self.startup.take());
         let Some(change) = staged.change else {
             let running = &self.running;
             return self
@@ -248,7 +282,6 @@ impl Datastore {
         let before = std::mem::replace(&mut self.running, change.running);
         self.confirm.committed(staged.effect, now, || before);
         self.nacm = change.nacm;
-        self.next_commit = change.id + 1;
         for prepared in change.prepared {
             // Whatever becomes of one part, the others take over what is stored.
             let applied = catch_unwind(AssertUnwindSafe(|| prepared.apply()));

@@ -270,7 +270,7 @@ impl Owner {
         };
         let by = &staged.by;
         tracing::info!(
-            commit = staged.change().map(|(id, _)| id),
+            commit = staged.record().map(|(id, _)| id),
             user = by.user,
             session = by.session,
             source = by.source,
@@ -289,10 +289,10 @@ impl Owner {
 
     fn snapshot(&self) -> Storing {
         let id = self.datastore.next_commit() - 1;
-        let running = self.datastore.config(super::Target::Running).to_xml();
+        let kept = self.datastore.config(super::Target::Startup).to_xml();
         let store = Arc::clone(&self.store);
         let task = tokio::task::spawn_blocking(move || {
-            store.snapshot(id, running.as_bytes())?;
+            store.snapshot(id, kept.as_bytes())?;
             Ok(false)
         });
         Storing { task, commit: None }
@@ -351,7 +351,7 @@ fn reply(answer: Option<Answer>, done: Result<(), Errors>) {
 
 /// What the history keeps of a commit; none if running stays as it is.
 fn record(staged: &Staged) -> Option<CommitRecord> {
-    let (id, diff) = staged.change()?;
+    let (id, diff) = staged.record()?;
     let Author {
         session,
         user,

@@ -11,6 +11,7 @@ pub mod filter;
 pub mod lock;
 pub mod nacm;
 pub mod retrieval;
+pub mod startup;
 pub mod store;
 pub mod subscriber;
 pub mod xpath;
@@ -72,6 +73,8 @@ pub enum Target {
     Running,
     /// The work copy that a commit makes running.
     Candidate,
+    /// What the agent starts with, where that is not running by itself (RFC 6241, section 8.7).
+    Startup,
 }
 
 /// The parts of the agent that the datastore drives, in the order in which changes are applied.
@@ -85,14 +88,17 @@ pub struct Parts {
     pub actions: BTreeMap<String, Box<dyn ActionHandler>>,
 }
 
-/// Running, candidate and operational, with what guards them.
+/// Running, candidate, startup and operational, with what guards them.
 pub struct Datastore {
     schema: Schema,
     running: Snapshot,
     /// None while it equals running.
     candidate: Option<Snapshot>,
+    /// What is stored, on a device where that is not running.
+    startup: Option<Snapshot>,
     running_lock: Lock,
     candidate_lock: Lock,
+    startup_lock: Lock,
     confirm: Confirm<Snapshot>,
     nacm: Arc<Nacm>,
     sealer: Box<dyn Sealer + Send>,
@@ -114,12 +120,15 @@ impl Datastore {
         running.validate()?;
         let schema = running.schema();
         let nacm = Arc::new(Nacm::read(&running));
+        let running = Snapshot::new(running);
         let mut datastore = Self {
             schema,
-            running: Snapshot::new(running),
+            startup: schema.has_startup().then(|| running.clone()),
+            running,
             candidate: None,
             running_lock: Lock::default(),
             candidate_lock: Lock::default(),
+            startup_lock: Lock::default(),
             confirm: Confirm::default(),
             nacm,
             sealer,
@@ -135,10 +144,11 @@ impl Datastore {
         self.schema
     }
 
-    /// A datastore's configuration.
+    /// A datastore's configuration. Without a startup datastore the agent starts with running.
     pub fn config(&self, target: Target) -> &Tree {
         match target {
             Target::Running => &self.running,
+            Target::Startup => self.startup.as_ref().unwrap_or(&self.running),
             Target::Candidate => self.candidate.as_ref().unwrap_or(&self.running),
         }
     }
@@ -147,6 +157,7 @@ impl Datastore {
     pub fn snapshot(&self, target: Target) -> Snapshot {
         match target {
             Target::Running => self.running.clone(),
+            Target::Startup => self.startup.as_ref().unwrap_or(&self.running).clone(),
             Target::Candidate => self.candidate.as_ref().unwrap_or(&self.running).clone(),
         }
     }
@@ -173,6 +184,7 @@ impl Datastore {
         match target {
             Target::Running => &self.running_lock,
             Target::Candidate => &self.candidate_lock,
+            Target::Startup => &self.startup_lock,
         }
     }
 
@@ -180,6 +192,7 @@ impl Datastore {
         match target {
             Target::Running => &mut self.running_lock,
             Target::Candidate => &mut self.candidate_lock,
+            Target::Startup => &mut self.startup_lock,
         }
     }
 
@@ -215,6 +228,7 @@ impl Datastore {
     pub fn end_session(&mut self, session: SessionId) {
         self.confirm.end_session(session);
         self.running_lock.end(session);
+        self.startup_lock.end(session);
         if self.candidate_lock.end(session) {
             self.candidate = None;
         }
@@ -225,7 +239,7 @@ impl Datastore {
         self.lock_of(target).writable_by(session)?;
         match target {
             Target::Running => self.confirm.writable_by(session),
-            Target::Candidate => Ok(()),
+            Target::Candidate | Target::Startup => Ok(()),
         }
     }
 

@@ -13,10 +13,15 @@ pub use extra::{ExtraModule, Needed, NoModule};
 
 include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
+/// The module of RFC 6241.
+const NETCONF: &str = "ietf-netconf";
+/// Its feature of a device that has a startup datastore.
+const STARTUP: &str = "startup";
+
 /// What the agent implements: module name and enabled features.
 const IMPLEMENTED: &[(&str, &[&str])] = &[
     (
-        "ietf-netconf",
+        NETCONF,
         &[
             "writable-running",
             "candidate",
@@ -56,13 +61,19 @@ const IMPLEMENTED: &[(&str, &[&str])] = &[
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// libyang refused a module.
-    #[error("YANG module {module}: {reason}")]
+    #[error("the YANG module {module} is refused: {reason}")]
     Module {
-        /// Name of the module.
+        /// Name of the module, and the file it comes from.
         module: String,
-        /// What libyang says.
+        /// What is wrong with it.
         reason: String,
     },
+    /// One of the agent's own modules came again.
+    #[error("the YANG module {0} is one that the agent brings: leave it out")]
+    Own(String),
+    /// A module came twice.
+    #[error("the YANG module {0} is given twice: leave one of the files out")]
+    Twice(String),
 }
 
 /// A handle on the one YANG context of the process.
@@ -97,31 +108,63 @@ impl Schema {
     /// # Errors
     /// A module that libyang cannot load, with its words.
     pub fn load(extra: &[ExtraModule]) -> Result<Self, SchemaError> {
-        let failed = |module: &str, error: &yang5::Error| SchemaError::Module {
-            module: module.to_owned(),
-            reason: error.msg.clone().unwrap_or_else(|| "refused".to_owned()),
+        Self::make(extra, &[])
+    }
+
+    /// The same for a device with a startup datastore (RFC 6241, section 8.7).
+    ///
+    /// # Errors
+    /// As [`Schema::load`].
+    pub fn load_with_startup(extra: &[ExtraModule]) -> Result<Self, SchemaError> {
+        Self::make(extra, &[STARTUP])
+    }
+
+    /// Whether the device has a startup datastore.
+    pub fn has_startup(self) -> bool {
+        let netconf = self.context.get_module_implemented(NETCONF);
+        netconf.is_some_and(|netconf| netconf.feature_value(STARTUP).unwrap_or(false))
+    }
+
+    /// `more` are further features of ietf-netconf.
+    fn make(extra: &[ExtraModule], more: &[&str]) -> Result<Self, SchemaError> {
+        check_names(extra)?;
+        let nothing = || SchemaError::Module {
+            module: "(context)".to_owned(),
+            reason: "there is no memory for it".to_owned(),
         };
-        let mut context = Context::new(ContextFlags::DISABLE_SEARCHDIR_CWD)
-            .map_err(|error| failed("(context)", &error))?;
+        let context = Context::new(ContextFlags::DISABLE_SEARCHDIR_CWD);
+        let mut context = context.map_err(|_| nothing())?;
         super::tree::quiet();
         // libyang keeps a pointer to the map, so it lives as long as the context: for ever.
         context.set_embedded_modules(Box::leak(Box::new(embedded(extra))));
-        let wanted: Vec<_> = IMPLEMENTED
+        let features = |(name, features): &(&'static str, &[&'static str])| {
+            let more = if *name == NETCONF { more } else { &[] };
+            (*name, [features, more].concat())
+        };
+        let implemented: Vec<_> = IMPLEMENTED.iter().map(features).collect();
+        let wanted: Vec<_> = implemented
             .iter()
-            .map(|(name, features)| (*name, None, *features))
+            .map(|(name, features)| (*name, None, features.as_slice()))
             .collect();
-        context
-            .load_modules(&wanted)
-            .map_err(|error| failed("of the agent", &error))?;
+        if let Err(error) = context.load_modules(&wanted) {
+            return Err(refusal(&context, "of the agent".to_owned(), &error));
+        }
         for module in extra.iter().filter(|module| module.is_implemented()) {
-            context
+            let loaded = context
                 .load_module(module.name(), module.revision(), &["*"])
-                .map_err(|error| failed(module.name(), &error))?;
+                .map(|_| ());
+            if let Err(error) = loaded {
+                return Err(refusal(&context, told(module), &error));
+            }
         }
         let context = Box::leak(Box::new(context));
-        let raw =
-            RawContext::of(context).ok_or_else(|| failed("(context)", &yang5::Error::default()))?;
+        let raw = RawContext::of(context).ok_or_else(nothing)?;
         Ok(Self { context, raw })
+    }
+
+    /// Whether the agent has a module of this name, though perhaps only to import from.
+    pub fn brings(name: &str) -> bool {
+        MODULES.iter().any(|(own, ..)| *own == name)
     }
 
     /// The pointer to the context, for the tree alone.
@@ -204,6 +247,36 @@ impl Schema {
     }
 }
 
+/// A module's name, and where it comes from.
+fn told(module: &ExtraModule) -> String {
+    match module.origin() {
+        "" => module.name().to_owned(),
+        origin => format!("{} ({origin})", module.name()),
+    }
+}
+
+/// What the agent brings stays as it is, and no module takes the place of another.
+fn check_names(extra: &[ExtraModule]) -> Result<(), SchemaError> {
+    for (index, module) in extra.iter().enumerate() {
+        if IMPLEMENTED.iter().any(|(name, _)| *name == module.name()) {
+            return Err(SchemaError::Own(told(module)));
+        }
+        let before = &extra[..index];
+        if before.iter().any(|other| other.name() == module.name()) {
+            return Err(SchemaError::Twice(told(module)));
+        }
+    }
+    Ok(())
+}
+
+fn refusal(context: &Context, module: String, error: &yang5::Error) -> SchemaError {
+    let words = super::tree::refusal_of_modules(context).or_else(|| error.msg.clone());
+    SchemaError::Module {
+        module,
+        reason: words.unwrap_or_else(|| "it cannot be loaded".to_owned()),
+    }
+}
+
 /// Every module that libyang can ask for. It is given no directory to search, since it would search all those below.
 fn embedded(extra: &[ExtraModule]) -> EmbeddedModules {
     let mut modules: EmbeddedModules = HashMap::new();
@@ -216,6 +289,8 @@ fn embedded(extra: &[ExtraModule]) -> EmbeddedModules {
     // Leaked with the context.
     let kept = |text: &str| -> &'static str { text.to_owned().leak() };
     for module in extra {
+        // Another revision of a published module that the agent only imports from.
+        modules.retain(|key, _| key.submod_name().is_some() || key.mod_name() != module.name());
         let (name, revision) = (kept(module.name()), module.revision().map(kept));
         let key = match module.belongs_to() {
             Some(whole) => EmbeddedModuleKey::new(kept(whole), None, Some(name), revision),
@@ -287,12 +362,44 @@ mod tests {
         empty.validate().unwrap();
     }
 
+    fn refusal_of(text: &str) -> String {
+        let module = ExtraModule::parse(text.to_owned()).unwrap();
+        let module = module.from("/yang/toaster.yang".to_owned());
+        Schema::load(&[module]).err().unwrap().to_string()
+    }
+
     #[test]
-    fn an_extra_module_that_imports_what_is_not_there_is_refused_by_its_name() {
-        let toaster = extra("toaster", "import electricity { prefix e; }");
-        let error = Schema::load(&[toaster])
-            .err()
-            .map(|error| error.to_string());
-        assert!(error.is_some_and(|error| error.contains("toaster")));
+    fn a_module_that_cannot_be_loaded_is_refused_with_what_where_and_what_to_do() {
+        let head = "module toaster { yang-version 1.1; namespace 'urn:t'; prefix t; ";
+        for (rest, expected) in [
+            (
+                "import electricity { prefix e; } }",
+                "it imports electricity, or a revision of it, that is not there: give its file, too",
+            ),
+            (
+                "include part; }",
+                "it includes part, which is not there: give its file, too",
+            ),
+            (
+                "container c { leaf x { type string }\n } }",
+                "Invalid keyword \"}\", expected \";\" or \"{\", in line 1",
+            ),
+        ] {
+            let expected =
+                format!("the YANG module toaster (/yang/toaster.yang) is refused: {expected}");
+            assert_eq!(refusal_of(&format!("{head}{rest}")), expected);
+        }
+        let own = refusal_of("module ietf-system { namespace 'urn:t'; prefix t; }");
+        assert!(
+            own.ends_with("is one that the agent brings: leave it out"),
+            "{own}"
+        );
+    }
+
+    #[test]
+    fn a_module_given_twice_is_refused() {
+        let twice = [extra("toaster", ""), extra("toaster", "")];
+        let refusal = Schema::load(&twice).err().unwrap().to_string();
+        assert!(refusal.contains("toaster is given twice"), "{refusal}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use quick_xml::escape::escape;
 
 use crate::datastore::retrieval::Pieces;
-use crate::model::error::{NETCONF_NAMESPACE, RpcError};
+use crate::model::error::{ErrorInfo, NETCONF_NAMESPACE, RpcError};
 use crate::protocol::xml::{Attribute, Element, Tag, write_declaration, write_leaf};
 
 /// What an operation gives back.
@@ -168,38 +168,49 @@ fn write_error(xml: &mut String, error: &RpcError, namespace: &impl Fn(&str) -> 
     if !error.info.is_empty() {
         xml.push_str("<error-info>");
         for info in &error.info {
-            write_info(xml, info.name, info.namespace, &info.value);
+            write_info(xml, info, namespace);
         }
         xml.push_str("</error-info>");
     }
     xml.push_str("</rpc-error>");
 }
 
-fn write_info(xml: &mut String, name: &str, namespace: &str, value: &str) {
-    if namespace == NETCONF_NAMESPACE {
-        return write_leaf(xml, name, value);
+fn write_info(xml: &mut String, info: &ErrorInfo, namespace: &impl Fn(&str) -> Option<String>) {
+    if info.namespace == NETCONF_NAMESPACE {
+        return write_leaf(xml, info.name, &info.value);
     }
     xml.push('<');
-    xml.push_str(name);
-    write_declaration(xml, "", namespace);
+    xml.push_str(info.name);
+    write_declaration(xml, "", info.namespace);
+    // RFC 7950, section 15.1: an instance-identifier, with its prefixes.
+    let value = match info.name {
+        "non-unique" => declare(xml, &info.value, namespace),
+        _ => info.value.clone(),
+    };
     xml.push('>');
     xml.push_str(&escape(value));
     xml.push_str("</");
-    xml.push_str(name);
+    xml.push_str(info.name);
     xml.push('>');
 }
 
 fn write_path(xml: &mut String, path: &str, namespace: &impl Fn(&str) -> Option<String>) {
-    let (path, modules) = qualify(path);
     xml.push_str("<error-path");
+    let path = declare(xml, path, namespace);
+    xml.push('>');
+    xml.push_str(&escape(path));
+    xml.push_str("</error-path>");
+}
+
+/// Declares, in a start tag, the prefixes of a data path, and returns the path with one before each name.
+fn declare(xml: &mut String, path: &str, namespace: &impl Fn(&str) -> Option<String>) -> String {
+    let (path, modules) = qualify(path);
     for module in modules {
         if let Some(uri) = namespace(&module) {
             write_declaration(xml, &module, &uri);
         }
     }
-    xml.push('>');
-    xml.push_str(&escape(path));
-    xml.push_str("</error-path>");
+    path
 }
 
 /// Puts a prefix before each name of a data path, where the path has it only where the module changes: without
@@ -339,12 +350,12 @@ mod tests {
             .at("/m:a/b[name='x:y']/n:c")
             .app_tag("too-small")
             .info("bad-element", "c")
-            .yang_info("non-unique", "d");
+            .yang_info("non-unique", "/m:d");
         let expected = "<rpc-error><error-type>application</error-type><error-tag>invalid-value</error-tag>\
             <error-severity>error</error-severity><error-app-tag>too-small</error-app-tag>\
             <error-path xmlns:m=\"urn:m\" xmlns:n=\"urn:n\">/m:a/m:b[m:name=&apos;x:y&apos;]/n:c</error-path>\
             <error-message xml:lang=\"en\">1 &lt; 2</error-message>\
-            <error-info><bad-element>c</bad-element><non-unique xmlns=\"urn:ietf:params:xml:ns:yang:1\">d</non-unique></error-info></rpc-error>";
+            <error-info><bad-element>c</bad-element><non-unique xmlns=\"urn:ietf:params:xml:ns:yang:1\" xmlns:m=\"urn:m\">/m:d</non-unique></error-info></rpc-error>";
         assert_eq!(written(&[error]), expected);
     }
 

@@ -7,6 +7,7 @@ mod chaos;
 mod cloud;
 mod commit_table;
 mod datastore;
+mod errors;
 mod further_modules;
 mod machine;
 mod netconf;

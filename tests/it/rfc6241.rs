@@ -2,10 +2,14 @@
 //! too early.
 
 mod confirmed_commit;
+mod startup;
 
 use std::time::Duration;
 
 use tether::protocol::client::{ClientError, ReportedError};
+
+use tether::protocol::client::Client;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::support::cloud_management;
 use crate::support::served::{Served, Session};
@@ -17,7 +21,10 @@ fn keepalive(seconds: u16) -> String {
 }
 
 /// The keepalive interval that was set in a datastore, 0 when none was.
-async fn interval(session: &mut Session, datastore: &str) -> u16 {
+async fn interval<S: AsyncRead + AsyncWrite + Unpin>(
+    session: &mut Client<S>,
+    datastore: &str,
+) -> u16 {
     let filter = cloud_management("<keepalive-interval/>");
     let data = session.get_config(datastore, Some(&filter)).await.unwrap();
     let inside = data.split_once("<keepalive-interval>");
@@ -25,21 +32,28 @@ async fn interval(session: &mut Session, datastore: &str) -> u16 {
     value.map_or(0, |value| value.parse().unwrap())
 }
 
-async fn ok(session: &mut Session, operation: &str) {
+async fn ok<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Client<S>, operation: &str) {
     match session.rpc(operation).await {
         Ok(reply) => assert!(reply.starts_with("<ok"), "{operation}: {reply}"),
         Err(error) => panic!("{operation}: {error:?}"),
     }
 }
 
-async fn refused(session: &mut Session, operation: &str) -> ReportedError {
+async fn refused<S: AsyncRead + AsyncWrite + Unpin>(
+    session: &mut Client<S>,
+    operation: &str,
+) -> ReportedError {
     match session.rpc(operation).await {
         Err(ClientError::Refused(mut errors)) if errors.len() == 1 => errors.remove(0),
         other => panic!("{operation}: {other:?}"),
     }
 }
 
-async fn edit(session: &mut Session, datastore: &str, seconds: u16) {
+async fn edit<S: AsyncRead + AsyncWrite + Unpin>(
+    session: &mut Client<S>,
+    datastore: &str,
+    seconds: u16,
+) {
     let edited = session.edit_config(datastore, &keepalive(seconds)).await;
     edited.unwrap();
 }
@@ -50,7 +64,7 @@ async fn pass(seconds: u64) {
 }
 
 /// Asks until running has this interval; the wait is for a task of the server, not for time.
-async fn becomes(session: &mut Session, seconds: u16) {
+async fn becomes<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Client<S>, seconds: u16) {
     let asking = async { while interval(session, "running").await != seconds {} };
     tokio::time::timeout(Duration::from_secs(20), asking)
         .await

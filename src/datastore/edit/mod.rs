@@ -1,13 +1,12 @@
 //! `<edit-config>` onto a tree (RFC 6241, section 7.2; RFC 7950, sections 7.5.8 to 7.10.3 for each kind of node).
 
-use std::collections::HashSet;
-
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError, YANG_NAMESPACE};
 use crate::model::schema::Schema;
 use crate::model::tree::{Cursor, NodeKind, Place, SchemaNode, Tree};
 use crate::model::xml::Element;
 
 mod insert;
+mod once;
 mod value;
 
 #[cfg(test)]
@@ -132,7 +131,7 @@ impl Edit<'_> {
         elements: &[Element],
         inherited: Operation,
     ) {
-        let mut once = HashSet::new();
+        let mut once = once::Once::default();
         for element in elements {
             if let Err(error) = self.element(at, parent, element, inherited, &mut once) {
                 self.errors.push(error);
@@ -149,25 +148,18 @@ impl Edit<'_> {
         parent: Option<SchemaNode>,
         element: &Element,
         inherited: Operation,
-        once: &mut HashSet<SchemaNode>,
+        once: &mut once::Once,
     ) -> Result<(), RpcError> {
         let above = at.node().map(|node| node.path()).unwrap_or_default();
         let schema = self
             .resolve(parent, element)
             .map_err(|error| error.at(or_root(&above)))?;
         let step = step(parent, schema);
-        let single = !matches!(schema.kind(), NodeKind::List | NodeKind::LeafList);
-        if single && !once.insert(schema) {
-            let error = RpcError::application(
-                ErrorTag::BadElement,
-                format!("{} is given twice", schema.name()),
-            );
-            return Err(error
-                .info("bad-element", schema.name())
-                .at(format!("{above}{step}")));
-        }
         let bare = format!("{above}{step}");
+        once.node(schema).map_err(|error| error.at(&bare))?;
         let operation = operation(element, inherited).map_err(|error| error.at(&bare))?;
+        once.case(schema, operation)
+            .map_err(|error| error.at(&bare))?;
         let insert =
             insert::parse(self.schema, schema, element).map_err(|error| error.at(&bare))?;
         let place = self
@@ -266,11 +258,11 @@ impl Work<'_, '_, '_> {
             return self.key(operation);
         }
         // A default that nobody set does not exist, as far as operations go (RFC 6243, section 2.3: explicit mode).
-        let exists = match self
-            .at
-            .find(&self.place)
-            .map_err(|error| error.at(&self.path))?
-        {
+        let found = match self.at.find(&self.place) {
+            Err(error) => return Err(error.at(self.wrong_value())),
+            Ok(found) => found,
+        };
+        let exists = match found {
             Some(found) => !found.node().is_some_and(|node| node.is_default()),
             None => false,
         };
@@ -296,6 +288,14 @@ impl Work<'_, '_, '_> {
                     None => Ok(()),
                 }
             }
+        }
+    }
+
+    /// The path of the key that its type does not take.
+    fn wrong_value(&self) -> String {
+        match (self.place.schema.kind(), self.place.wrong_key()) {
+            (NodeKind::List, Some((key, _))) => format!("{}/{}", self.path, key.name()),
+            _ => self.path.clone(),
         }
     }
 
@@ -388,6 +388,9 @@ impl Work<'_, '_, '_> {
     }
 
     fn any(&mut self) -> Result<(), RpcError> {
+        if self.place.schema.is_anydata() {
+            value::no_text(self.element).map_err(|error| error.at(&self.path))?;
+        }
         let xml = value::inner_xml(self.element);
         self.remove()?;
         self.at
@@ -399,10 +402,10 @@ impl Work<'_, '_, '_> {
     fn inner(&mut self, operation: Operation) -> Result<(), RpcError> {
         value::no_text(self.element).map_err(|error| error.at(&self.path))?;
         let path = &self.path;
-        if self.at.find(&self.place)?.is_none() {
-            self.at
-                .create(&self.place, None)
-                .map_err(|error| error.at(path))?;
+        if self.at.find(&self.place)?.is_none()
+            && let Err(error) = self.at.create(&self.place, None)
+        {
+            return Err(error.at(self.wrong_value()));
         }
         let Some(mut node) = self.at.find(&self.place)? else {
             return Err(RpcError::application(

@@ -9,6 +9,7 @@ pub struct ExtraModule {
     belongs_to: Option<String>,
     needs: Vec<Needed>,
     serves_others: bool,
+    origin: String,
 }
 
 /// What an `import` or `include` asks for.
@@ -43,6 +44,7 @@ impl ExtraModule {
             belongs_to: None,
             needs: Vec::new(),
             serves_others: false,
+            origin: String::new(),
         };
         let mut inside = String::new();
         for statement in statements {
@@ -75,6 +77,17 @@ impl ExtraModule {
             serves_others: true,
             ..self
         }
+    }
+
+    /// The same module; whoever reads of it in an error is told where it comes from.
+    #[must_use]
+    pub fn from(self, origin: String) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// Where it comes from; empty if that was not told.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// Its name.

@@ -5,6 +5,7 @@ use yang5::ffi;
 
 use super::{Node, NodeKind, SchemaNode, Tree, c_string, failure};
 use crate::model::error::RpcError;
+use crate::model::schema::Schema;
 
 /// Which child of a node: its schema node and what tells the entry from its siblings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,34 @@ pub struct Place {
     pub schema: SchemaNode,
     /// The keys of a list entry in order, the value of a leaf-list entry; empty for the others.
     pub keys: Vec<String>,
+}
+
+impl Place {
+    /// The key or leaf-list value that its type does not take.
+    pub fn wrong_key(&self) -> Option<(SchemaNode, &str)> {
+        let typed: Vec<_> = match self.schema.kind() {
+            NodeKind::List => self.schema.keys().collect(),
+            _ => vec![self.schema],
+        };
+        let mut pairs = typed.into_iter().zip(self.keys.iter().map(String::as_str));
+        pairs.find(|(leaf, value)| !leaf.takes(value))
+    }
+
+    /// Why nothing can be there, in this thread's last errors.
+    fn refusal(&self, schema: Schema, value: Option<&str>) -> RpcError {
+        match (self.schema.kind(), value) {
+            (NodeKind::List, _) | (NodeKind::LeafList, _) => {
+                let errors = failure::first(schema);
+                match self.wrong_key() {
+                    // Asking again has left the errors of this key alone.
+                    Some((key, value)) => failure::of_value(schema, key, value),
+                    None => errors,
+                }
+            }
+            (NodeKind::Leaf, Some(value)) => failure::of_value(schema, self.schema, value),
+            _ => failure::first(schema),
+        }
+    }
 }
 
 /// A place in a tree whose children can be changed; the top of the tree, or a node.
@@ -98,7 +127,7 @@ impl<'t> Cursor<'t> {
         match code {
             ffi::LY_ERR::LY_SUCCESS => Ok(Some(found)),
             ffi::LY_ERR::LY_ENOTFOUND | ffi::LY_ERR::LY_EINCOMPLETE => Ok(None),
-            _ => Err(failure::first(self.tree.schema)),
+            _ => Err(place.refusal(self.tree.schema, None)),
         }
     }
 
@@ -186,7 +215,7 @@ impl<'t> Cursor<'t> {
             }
         };
         if code != ffi::LY_ERR::LY_SUCCESS || node.is_null() {
-            return Err(failure::first(self.tree.schema));
+            return Err(place.refusal(self.tree.schema, value));
         }
         if self.node.is_null() {
             // SAFETY: a fresh node without owner goes among the top-level siblings.
@@ -225,7 +254,10 @@ impl<'t> Cursor<'t> {
         let code = unsafe { ffi::lyd_change_term(self.node, text.as_ptr()) };
         match code {
             ffi::LY_ERR::LY_SUCCESS | ffi::LY_ERR::LY_EEXIST | ffi::LY_ERR::LY_ENOT => Ok(()),
-            _ => Err(failure::first(self.tree.schema)),
+            _ => Err(match self.node().map(|node| node.schema()) {
+                Some(leaf) => failure::of_value(self.tree.schema, leaf, value),
+                None => failure::first(self.tree.schema),
+            }),
         }
     }
 

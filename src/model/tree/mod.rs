@@ -28,6 +28,7 @@ mod node;
 mod operation;
 mod schema_node;
 mod snapshot;
+mod value_type;
 
 pub use cursor::{Cursor, Place};
 pub use diff::{Diff, Op};
@@ -43,6 +44,13 @@ pub use snapshot::{Held, Snapshot};
 pub(super) fn quiet() {
     // SAFETY: a plain setting of the library, made before any tree exists.
     unsafe { ffi::ly_log_options(ffi::LY_LOSTORE) };
+}
+
+/// What libyang said last about modules that a context is to load.
+pub(super) fn refusal_of_modules(context: &Context) -> Option<String> {
+    let module = context.modules(false).next()?;
+    // SAFETY: a module of a live context, which it points back to.
+    unsafe { failure::about_modules((*module.as_raw()).ctx) }
 }
 
 /// A forest of data nodes; owns them.
@@ -195,7 +203,7 @@ impl Tree {
         };
         match code {
             ffi::LY_ERR::LY_SUCCESS => Ok(()),
-            _ => Err(failure::take(self.schema)),
+            _ => Err(failure::take_violations(self.schema)),
         }
     }
 

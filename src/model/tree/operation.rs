@@ -80,7 +80,7 @@ impl Operation {
             unsafe { ffi::lyd_validate_op(self.node, data.root, kind, std::ptr::null_mut()) };
         match code {
             ffi::LY_ERR::LY_SUCCESS => Ok(()),
-            _ => Err(failure::take(self.tree.schema)),
+            _ => Err(failure::take_violations(self.tree.schema)),
         }
     }
 

@@ -47,7 +47,7 @@ impl std::fmt::Debug for SchemaNode {
 }
 
 /// Text that the schema owns.
-fn text(raw: *const std::os::raw::c_char) -> &'static str {
+pub(super) fn text(raw: *const std::os::raw::c_char) -> &'static str {
     if raw.is_null() {
         return "";
     }
@@ -182,6 +182,10 @@ impl SchemaNode {
     pub fn is_presence(self) -> bool {
         self.kind() == NodeKind::Container && self.flag(ffi::LYS_PRESENCE)
     }
+    /// Whether it is anydata, which holds elements of modules and no text.
+    pub fn is_anydata(self) -> bool {
+        u32::from(self.node().nodetype) == ffi::LYS_ANYDATA
+    }
     /// Whether the user orders its entries (RFC 7950, section 7.7.7).
     pub fn is_user_ordered(self) -> bool {
         matches!(self.kind(), NodeKind::List | NodeKind::LeafList) && self.flag(ffi::LYS_ORDBY_USER)
@@ -213,7 +217,7 @@ impl SchemaNode {
         }
     }
     /// The cases it is in, innermost first, each with its choice.
-    pub(super) fn cases(self) -> Vec<(SchemaNode, SchemaNode)> {
+    pub fn cases(self) -> Vec<(SchemaNode, SchemaNode)> {
         let mut cases = Vec::new();
         let mut node = self.node().parent;
         while let Some(case) = Self::from_raw(node) {
@@ -235,7 +239,7 @@ impl SchemaNode {
             .iter()
             .any(|(choice, case)| theirs.iter().any(|(c, k)| c == choice && k != case))
     }
-    fn leaf_type(self) -> *const ffi::lysc_type {
+    pub(super) fn leaf_type(self) -> *const ffi::lysc_type {
         match self.kind() {
             // SAFETY: the kind says which structure the node is.
             NodeKind::Leaf => unsafe { (*self.raw.cast::<ffi::lysc_node_leaf>()).type_ },

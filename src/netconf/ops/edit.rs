@@ -1,6 +1,6 @@
 //! `<edit-config>`, `<copy-config>`, `<delete-config>` and `<validate>` (RFC 6241, sections 7.2 to 7.4 and 8.6.4.1).
 
-use super::target;
+use super::{target, unknown_datastore};
 use crate::datastore::edit::{EditOptions, Operation};
 use crate::datastore::{Author, Datastore, Step, Target};
 use crate::model::error::{ErrorTag, Errors, RpcError};
@@ -15,7 +15,11 @@ pub(super) fn edit_config(
     caller: &Author,
     request: &Edit,
 ) -> Result<Step, Errors> {
-    let target = target(request.target)?;
+    // RFC 6241, section 8.7: startup is no target of edit-config.
+    let target = match request.target {
+        Name::Startup => return Err(unknown_datastore("edit-config does not edit startup").into()),
+        other => target(datastore.schema(), other)?,
+    };
     let config = elements(&request.config)?;
     let default = match request.default_operation {
         DefaultOperation::Merge => Operation::Merge,
@@ -44,6 +48,7 @@ pub(super) fn edit_config(
             datastore.set_candidate(tree, caller)?;
             Ok(Step::Done)
         }
+        (_, Target::Startup) => datastore.replace_startup(tree, caller),
     }
 }
 
@@ -53,40 +58,50 @@ pub(super) fn copy_config(
     to: Name,
     source: &Source,
 ) -> Result<Step, Errors> {
-    let to = target(to)?;
+    let to = target(datastore.schema(), to)?;
     let tree = match source {
-        Source::Datastore(name) => {
-            let from = target(*name)?;
-            if from == to {
+        Source::Datastore(name) => match (target(datastore.schema(), *name)?, to) {
+            (from, to) if from == to => {
                 let words = "source and target are the same datastore";
                 return Err(RpcError::protocol(ErrorTag::InvalidValue, words).into());
             }
-            // What the caller may not read it cannot copy, either (RFC 8341, section 3.2.5).
-            super::retrieve::visible(datastore, caller, datastore.config(from))
-        }
+            // RFC 8341, section 3.2.5: for this copy the permission to execute it is all that is needed.
+            (Target::Running, Target::Startup) => {
+                let running = datastore.config(Target::Running).duplicate();
+                return datastore.replace_startup(running, caller);
+            }
+            // What the caller may not read it cannot copy, either (the same section).
+            (from, _) => super::retrieve::visible(datastore, caller, datastore.config(from)),
+        },
         Source::Config(config) => datastore.read(caller, &elements(config)?)?,
     };
+    datastore.lock_of(to).writable_by(caller.session)?;
     match to {
         Target::Running => datastore.replace_running(tree, caller),
         Target::Candidate => {
-            datastore
-                .lock_of(Target::Candidate)
-                .writable_by(caller.session)?;
-            datastore.check_access(caller, datastore.config(Target::Candidate), &tree)?;
+            datastore.check_access(caller, datastore.config(to), &tree)?;
             datastore.set_candidate(tree, caller)?;
             Ok(Step::Done)
+        }
+        Target::Startup => {
+            datastore.check_access(caller, datastore.config(to), &tree)?;
+            datastore.replace_startup(tree, caller)
         }
     }
 }
 
-/// Neither running nor the candidate can be deleted; there is no other datastore.
-pub(super) fn delete_config(named: Name) -> RpcError {
-    match target(named) {
-        Err(error) => error,
-        Ok(_) => RpcError::protocol(
-            ErrorTag::OperationNotSupported,
-            format!("the {} datastore cannot be deleted", named.as_str()),
-        ),
+/// Neither running nor the candidate can be deleted; startup can.
+pub(super) fn delete_config(
+    datastore: &mut Datastore,
+    caller: &Author,
+    named: Name,
+) -> Result<Step, Errors> {
+    match target(datastore.schema(), named)? {
+        Target::Startup => datastore.delete_startup(caller),
+        _ => {
+            let words = format!("the {} datastore cannot be deleted", named.as_str());
+            Err(RpcError::protocol(ErrorTag::OperationNotSupported, words).into())
+        }
     }
 }
 
@@ -96,7 +111,10 @@ pub(super) fn validate(
     source: &Source,
 ) -> Result<Step, Errors> {
     let tree: Tree = match source {
-        Source::Datastore(name) => datastore.config(target(*name)?).duplicate(),
+        Source::Datastore(name) => {
+            let target = target(datastore.schema(), *name)?;
+            datastore.config(target).duplicate()
+        }
         Source::Config(config) => datastore.read(caller, &elements(config)?)?,
     };
     datastore.validate(tree)?;

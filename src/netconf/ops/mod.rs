@@ -115,10 +115,16 @@ pub fn write(
         Rpc::CopyConfig { target, source, .. } => {
             edit::copy_config(datastore, caller, target, &source)?
         }
-        Rpc::DeleteConfig { target } => return Err(edit::delete_config(target).into()),
+        Rpc::DeleteConfig { target } => edit::delete_config(datastore, caller, target)?,
         Rpc::Validate { source } => edit::validate(datastore, caller, &source)?,
-        Rpc::Lock { target: named } => lock::lock(datastore, caller, target(named)?)?,
-        Rpc::Unlock { target: named } => lock::unlock(datastore, caller, target(named)?)?,
+        Rpc::Lock { target: named } => {
+            let target = target(datastore.schema(), named)?;
+            lock::lock(datastore, caller, target)?
+        }
+        Rpc::Unlock { target: named } => {
+            let target = target(datastore.schema(), named)?;
+            lock::unlock(datastore, caller, target)?
+        }
         Rpc::Commit(request) => commit::commit(datastore, caller, &request)?,
         Rpc::CancelCommit { persist_id } => {
             commit::cancel_commit(datastore, caller, persist_id.as_deref())?
@@ -178,17 +184,21 @@ pub(super) fn permit_named(
 }
 
 /// The datastore that a parameter names.
-fn target(name: Name) -> Result<Target, RpcError> {
+fn target(schema: Schema, name: Name) -> Result<Target, RpcError> {
     match name {
         Name::Running => Ok(Target::Running),
         Name::Candidate => Ok(Target::Candidate),
+        Name::Startup if schema.has_startup() => Ok(Target::Startup),
         // RFC 6241, section 8.7: only with the capability :startup.
-        Name::Startup => Err(RpcError::protocol(
-            ErrorTag::UnknownElement,
+        Name::Startup => Err(unknown_datastore(
             "this device has no startup datastore: running is kept by itself",
-        )
-        .info("bad-element", "startup")),
+        )),
     }
+}
+
+/// The refusal of a startup that is not a datastore here, or not of this operation.
+fn unknown_datastore(words: &str) -> RpcError {
+    RpcError::protocol(ErrorTag::UnknownElement, words).info("bad-element", "startup")
 }
 
 fn unsupported(what: &str) -> RpcError {
@@ -214,6 +224,9 @@ pub fn capabilities(schema: Schema) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into();
+    if schema.has_startup() {
+        list.push("urn:ietf:params:netconf:capability:startup:1.0".to_owned());
+    }
     list.push(format!(
         "urn:ietf:params:netconf:capability:yang-library:1.1?revision=2019-01-04&content-id={}",
         schema.content_id()

@@ -73,10 +73,14 @@ impl Monitoring {
                 None,
             )?;
         }
-        for (target, name) in [
+        let mut datastores = vec![
             (Target::Running, "running"),
             (Target::Candidate, "candidate"),
-        ] {
+        ];
+        if datastore.schema().has_startup() {
+            datastores.push((Target::Startup, "startup"));
+        }
+        for (target, name) in datastores {
             let path = format!(
                 "{}/datastores/datastore[name='{name}']",
                 paths::NETCONF_STATE

@@ -27,7 +27,12 @@ pub(super) fn get_config(
         with_defaults: with_defaults.unwrap_or_default(),
         ..Options::default()
     };
-    let source = configuration(datastore, target(source)?, filter, &options)?;
+    let source = configuration(
+        datastore,
+        target(datastore.schema(), source)?,
+        filter,
+        &options,
+    )?;
     let retrieval = Retrieval::new(vec![source], options, reader(datastore, caller));
     Ok(Found::Data(retrieval, None))
 }
@@ -64,7 +69,7 @@ pub(super) fn get_data(
         }
         Stored::Conventional(name) => {
             options.with_defaults = request.with_defaults.unwrap_or_default();
-            let target = target(name)?;
+            let target = target(datastore.schema(), name)?;
             vec![configuration(datastore, target, filter, &options)?]
         }
     };

@@ -18,7 +18,7 @@ use tether::protocol::client::{Client, ClientError, ReportedError};
 use tether::sim::cloud::{self, Channel, Cloud, CloudConfig, Event, What};
 use tokio::net::UnixStream;
 
-pub use plain::{Plain, example};
+pub use plain::{Plain, example, example_files};
 pub use ssh::SshSession;
 pub use state::State;
 

@@ -12,7 +12,7 @@ use super::{Session, open, options, soon, start_agent};
 const EXAMPLE: &str = "urn:example:all";
 
 /// The files of the module for tests, as `--yang` takes them.
-fn example_files() -> Vec<PathBuf> {
+pub fn example_files() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/yang");
     ["example-all.yang", "example-all-sub.yang"]
         .map(|name| directory.join(name))
