@@ -206,7 +206,8 @@ async fn data_that_no_module_describes_are_held() {
     check(&[(
         "any",
         "<data><a xmlns='urn:a'><b>1</b></a></data><xml><p xmlns='urn:p'>text</p></xml>".into(),
-        "<data><a xmlns=\"urn:a\"><b>1</b></a></data><xml><p xmlns=\"urn:p\">text</p></xml>",
+        "<data xmlns=\"urn:example:all\"><a xmlns=\"urn:a\"><b>1</b></a></data>\
+         <xml xmlns=\"urn:example:all\"><p xmlns=\"urn:p\">text</p></xml>",
     )])
     .await;
 }
