@@ -245,7 +245,7 @@ async fn an_rpc_or_action_that_nothing_does_is_not_supported() {
     // Its input is checked all the same.
     for (call, tag) in [
         (example("compute", "<left>x</left>"), "invalid-value"),
-        (example("compute", ""), "data-missing"),
+        (example("compute", ""), "missing-element"),
         (action("<reset><after>61</after></reset>"), "invalid-value"),
     ] {
         assert_eq!(

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
+mod actions;
 mod architecture;
 mod chaos;
 mod cloud;

@@ -227,8 +227,12 @@ impl Item {
             let name = path.and_then(|path| path.rsplit(['/', ':']).next());
             self.error(ErrorTag::UnknownElement)
                 .info("bad-element", name.unwrap_or_default())
+        } else if message.starts_with("Missing the operation node") {
+            self.error(ErrorTag::MissingElement)
+                .info("bad-element", "action")
         } else if message.starts_with("Duplicate instance")
             || message.starts_with("Data for both cases")
+            || message.starts_with("Unexpected action element")
         {
             self.error(ErrorTag::BadElement).info("bad-element", name())
         } else if self.syntax {

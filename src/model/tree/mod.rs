@@ -233,6 +233,19 @@ impl Tree {
     /// # Errors
     /// An unknown path or a value outside its type.
     pub fn set(&mut self, path: &str, value: Option<&str>) -> Result<(), RpcError> {
+        self.put(path, value, ffi::LYD_NEW_PATH_UPDATE)
+    }
+
+    /// The same for a node of the output of an rpc or action, such as `/ietf-netconf-monitoring:get-schema/data`.
+    ///
+    /// # Errors
+    /// As [`Tree::set`].
+    pub fn set_output(&mut self, path: &str, value: Option<&str>) -> Result<(), RpcError> {
+        let options = ffi::LYD_NEW_PATH_UPDATE | ffi::LYD_NEW_VAL_OUTPUT;
+        self.put(path, value, options)
+    }
+
+    fn put(&mut self, path: &str, value: Option<&str>, options: u32) -> Result<(), RpcError> {
         let target = c_string(path)?;
         let value = value.map(c_string).transpose()?;
         failure::clear(self.schema);
@@ -248,7 +261,7 @@ impl Tree {
                     .map_or(std::ptr::null(), |value| value.as_ptr().cast()),
                 0,
                 ffi::LYD_VALHINT_STRING,
-                ffi::LYD_NEW_PATH_UPDATE,
+                options,
                 &mut top,
                 std::ptr::null_mut(),
             );

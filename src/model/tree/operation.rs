@@ -3,7 +3,7 @@
 
 use yang5::ffi;
 
-use super::{Node, Tree, c_string, failure, raw_context};
+use super::{Node, NodeKind, Tree, c_string, failure, raw_context};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
 
@@ -59,29 +59,49 @@ impl Operation {
         Ok(Self { tree, node })
     }
 
-    /// Checks the input against its constraints, with `data` for what they refer to, and that the node an action
-    /// belongs to exists there (RFC 7950, section 7.15).
+    /// Checks the input against its constraints, with `data` for what they refer to.
     ///
     /// # Errors
     /// Every violation found.
     pub fn validate(&mut self, data: &Tree) -> Result<(), Errors> {
-        let parent = self.node().and_then(|node| node.parent());
-        let in_list = parent.filter(|parent| parent.path().contains('['));
-        if let Some(missing) = in_list.filter(|parent| data.find(&parent.path()).is_none()) {
-            let words = "the node of the action does not exist";
-            return Err(RpcError::application(ErrorTag::DataMissing, words)
-                .at(missing.path())
-                .into());
-        }
-        failure::clear(self.tree.schema);
+        let schema = self.tree.schema;
         let kind = ffi::lyd_type::LYD_TYPE_RPC_YANG;
-        // SAFETY: both trees are alive; validation adds defaults below the operation alone.
-        let code =
-            unsafe { ffi::lyd_validate_op(self.node, data.root, kind, std::ptr::null_mut()) };
-        match code {
-            ffi::LY_ERR::LY_SUCCESS => Ok(()),
-            _ => Err(failure::take_violations(self.tree.schema)),
-        }
+        // SAFETY: the node is one of our own tree.
+        let checked = unsafe { check(schema, self.node, data, kind) };
+        checked.map_err(|errors| errors.into_iter().map(missing_input).collect())
+    }
+
+    /// The node that has to exist for an action to be there (RFC 7950, section 7.15): the innermost list entry or
+    /// presence container around it.
+    pub fn context(&self) -> Option<Node<'_>> {
+        let above = std::iter::successors(self.node()?.parent(), Node::parent);
+        let mut exists_by_itself =
+            above.skip_while(|node| node.kind() != NodeKind::List && !node.schema().is_presence());
+        exists_by_itself.next()
+    }
+
+    /// The elements of a reply with this output, which is checked first, with `data` for what it refers to.
+    ///
+    /// # Errors
+    /// Every violation found.
+    pub fn reply(&self, mut output: Tree, data: &Tree) -> Result<String, Errors> {
+        let path = self.instance_path();
+        // Even an output without nodes may lack a mandatory one.
+        output.set_output(&path, None)?;
+        let Some(node) = output.find(&path).map(Node::raw) else {
+            return Err(RpcError::application(
+                ErrorTag::OperationFailed,
+                "the output is not that of the operation",
+            )
+            .into());
+        };
+        let kind = ffi::lyd_type::LYD_TYPE_REPLY_YANG;
+        // SAFETY: the node is one of the output, which no other handle is on.
+        unsafe { check(output.schema, node, data, kind)? };
+        Ok(output
+            .find(&path)
+            .map(|node| node.inner_xml())
+            .unwrap_or_default())
     }
 
     /// The node of the rpc or action.
@@ -111,6 +131,38 @@ impl Operation {
     /// The operation with its parents and its input.
     pub fn input(&self) -> &Tree {
         &self.tree
+    }
+}
+
+/// Checks the input or output below the node of an operation.
+///
+/// # Safety
+/// `node` is the operation in a tree of which there is no other handle.
+unsafe fn check(
+    schema: Schema,
+    node: *mut ffi::lyd_node,
+    data: &Tree,
+    kind: ffi::lyd_type::Type,
+) -> Result<(), Errors> {
+    failure::clear(schema);
+    // SAFETY: both trees are alive; validation adds defaults below the operation alone.
+    let code = unsafe { ffi::lyd_validate_op(node, data.root, kind, std::ptr::null_mut()) };
+    match code {
+        ffi::LY_ERR::LY_SUCCESS => Ok(()),
+        _ => Err(failure::take_violations(schema)),
+    }
+}
+
+/// What configuration lacks is missing data, what an input lacks a missing element (RFC 6241, appendix A).
+fn missing_input(error: RpcError) -> RpcError {
+    if error.tag != ErrorTag::DataMissing || error.app_tag.is_some() {
+        return error;
+    }
+    let path = error.path.clone().unwrap_or_default();
+    let name = path.rsplit(['/', ':']).next().unwrap_or_default();
+    RpcError {
+        tag: ErrorTag::MissingElement,
+        ..error.info("bad-element", name)
     }
 }
 
@@ -147,7 +199,7 @@ mod tests {
     fn wrong_and_missing_input_is_refused() {
         assert_eq!(
             call("<unbind/>").err().unwrap()[0].tag,
-            ErrorTag::DataMissing
+            ErrorTag::MissingElement
         );
         assert_eq!(
             call("<unbind><bogus/></unbind>").err().unwrap()[0].tag,

@@ -10,7 +10,7 @@ use tether::datastore::edit::Sealer;
 use tether::datastore::store::Store;
 use tether::datastore::{Datastore, Parts};
 use tether::model::error::RpcError;
-use tether::model::schema::Schema;
+use tether::model::schema::{ExtraModule, Schema};
 use tether::model::settings::Limits;
 use tether::model::tree::Tree;
 use tether::netconf::server::Server;
@@ -18,6 +18,8 @@ use tether::netconf::session::{Peer, Transport, serve};
 use tether::protocol::client::Client;
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
+
+use super::example_files;
 
 const ADMIN: &str = r#"<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm">
     <groups><group><name>admin</name><user-name>admin</user-name></group></groups>
@@ -48,15 +50,24 @@ pub type Session = Client<DuplexStream>;
 impl Served {
     /// A device with access control and nothing else.
     pub fn start() -> Self {
+        Self::start_with(Schema::load(&[]).unwrap(), ADMIN, Parts::default())
+    }
+
+    /// The same with the module for tests, these parts, and this configuration beside the access control.
+    pub fn with_example(parts: Parts, config: &str) -> Self {
+        let modules = example_files().into_iter().map(|file| {
+            let text = std::fs::read_to_string(file).unwrap();
+            ExtraModule::parse(text).unwrap()
+        });
+        let schema = Schema::load(&modules.collect::<Vec<_>>()).unwrap();
+        Self::start_with(schema, &[ADMIN, config].concat(), parts)
+    }
+
+    /// A device with this configuration and these parts.
+    pub fn start_with(schema: Schema, config: &str, parts: Parts) -> Self {
         let directory = TempDir::new().unwrap();
-        let schema = Schema::load(&[]).unwrap();
         let (store, _) = Store::open(directory.path()).unwrap();
-        let running = Tree::parse_config(schema, ADMIN).unwrap();
-        let parts = Parts {
-            subscribers: Vec::new(),
-            providers: Vec::new(),
-            actions: Default::default(),
-        };
+        let running = Tree::parse_config(schema, config).unwrap();
         let datastore = Datastore::start(running, 1, Box::new(NoSecrets), parts).unwrap();
         let (handle, _) = Handle::start(datastore, Arc::new(store));
         let limits = watch::Sender::new(Arc::new(Limits::default()));

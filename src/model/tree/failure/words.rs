@@ -88,6 +88,10 @@ pub(super) fn of_constraint(message: &str) -> String {
         format!("no module here has the namespace {one}")
     } else if starts("Node ") || message.contains("not found as a child") {
         format!("there is no {one} here")
+    } else if starts("Missing the operation node") {
+        "there is no action in it".to_owned()
+    } else if starts("Unexpected action element") {
+        format!("{one} is a second action")
     } else if starts("Unexpected data") {
         let last = parts.len().checked_sub(2).and_then(|at| parts.get(at));
         format!("{} has no place here", last.copied().unwrap_or_default())
