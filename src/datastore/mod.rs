@@ -273,11 +273,33 @@ impl Datastore {
         config: &[Element],
         options: EditOptions,
     ) -> Result<Tree, Errors> {
+        match self.edited_in_part(target, by, config, options)? {
+            (tree, errors) if errors.is_empty() => Ok(tree),
+            (_, errors) => Err(errors),
+        }
+    }
+
+    /// The same; what could not be done comes beside what could, if the edit is to go on at an error.
+    ///
+    /// # Errors
+    /// As [`Datastore::edited`].
+    pub fn edited_in_part(
+        &mut self,
+        target: Target,
+        by: &Author,
+        config: &[Element],
+        options: EditOptions,
+    ) -> Result<(Tree, Errors), Errors> {
         self.writable_by(target, by.session)?;
         let mut tree = self.config(target).duplicate();
-        self.apply(&mut tree, by, config, options)?;
-        self.check_access(by, self.config(target), &tree)?;
-        Ok(tree)
+        let mut errors = self.apply(&mut tree, by, config, options)?;
+        if errors.is_empty() || options.continue_on_error {
+            match self.check_access(by, self.config(target), &tree) {
+                Ok(()) => return Ok((tree, errors)),
+                Err(denied) => errors.push(denied),
+            }
+        }
+        Err(errors)
     }
 
     /// Configuration from a manager that is to replace a datastore, with secrets sealed.
@@ -290,35 +312,41 @@ impl Datastore {
             default: edit::Operation::Merge,
             continue_on_error: false,
         };
-        self.apply(&mut tree, by, config, options)?;
-        Ok(tree)
+        match self.apply(&mut tree, by, config, options)? {
+            errors if errors.is_empty() => Ok(tree),
+            errors => Err(errors),
+        }
     }
 
+    /// Gives what is wrong with the edit; fails if that must not be told.
     fn apply(
         &mut self,
         tree: &mut Tree,
         by: &Author,
         config: &[Element],
         options: EditOptions,
-    ) -> Result<(), Errors> {
+    ) -> Result<Errors, RpcError> {
         let mut given = Vec::new();
         let secrets = Secrets {
             sealer: self.sealer.as_mut(),
             stored: &self.running,
             given: &mut given,
         };
-        let done = edit::apply(tree, config, options, secrets);
+        let errors = edit::apply(tree, config, options, secrets)
+            .err()
+            .unwrap_or_default();
         if by.recovery {
-            return done;
+            return Ok(errors);
         }
         // That something exists is told to those only who may know it.
-        let errors = done.as_ref().err().into_iter().flatten();
-        let existing = errors.filter(|error| error.tag == ErrorTag::DataExists);
+        let existing = errors
+            .iter()
+            .filter(|error| error.tag == ErrorTag::DataExists);
         let told = existing.filter_map(|error| error.path.as_ref());
         for node in told.chain(&given).filter_map(|path| tree.find(path)) {
             self.nacm.may_give(&by.user, node)?;
         }
-        done
+        Ok(errors)
     }
 
     /// Makes a tree the candidate.

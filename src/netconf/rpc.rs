@@ -72,10 +72,9 @@ pub enum DefaultOperation {
 }
 
 /// `<test-option>` of edit-config (RFC 6241, section 8.6.4.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TestOption {
-    /// Validate, then set; the default.
-    #[default]
+    /// Validate, then set.
     TestThenSet,
     /// Set without a validation first.
     Set,
@@ -128,7 +127,7 @@ pub struct Edit {
     /// What is done where no operation attribute says it.
     pub default_operation: DefaultOperation,
     /// Whether it is validated and set.
-    pub test_option: TestOption,
+    pub test_option: Option<TestOption>,
     /// What happens at an error.
     pub error_option: ErrorOption,
     /// The content of `<config>`: elements, each with the namespace declarations it needs.

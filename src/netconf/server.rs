@@ -207,7 +207,7 @@ impl Operations for Server {
         self.0
             .datastore
             .write(move |datastore| ops::write(datastore, &caller, rpc))
-            .await
+            .await?
     }
 
     fn close(&self, session: SessionId, reason: EndReason) {

@@ -2,6 +2,8 @@
 //! too early.
 
 mod confirmed_commit;
+mod edits;
+mod operations;
 mod startup;
 
 use std::time::Duration;

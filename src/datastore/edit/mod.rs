@@ -5,6 +5,7 @@ use crate::model::schema::Schema;
 use crate::model::tree::{Cursor, NodeKind, Place, SchemaNode, Tree};
 use crate::model::xml::Element;
 
+mod default;
 mod insert;
 mod once;
 mod value;
@@ -162,6 +163,7 @@ impl Edit<'_> {
             .map_err(|error| error.at(&bare))?;
         let insert =
             insert::parse(self.schema, schema, element).map_err(|error| error.at(&bare))?;
+        let is_default = default::is_tagged(schema, element).map_err(|error| error.at(&bare))?;
         let place = self
             .place(schema, element)
             .map_err(|error| error.at(&bare))?;
@@ -172,6 +174,7 @@ impl Edit<'_> {
             element,
             place,
             path,
+            is_default,
         };
         work.run(operation, insert)
     }
@@ -246,6 +249,8 @@ struct Work<'w, 'e, 'c> {
     element: &'w Element,
     place: Place,
     path: String,
+    /// Tagged: the value is the default, and none is to be set.
+    is_default: bool,
 }
 
 impl Work<'_, '_, '_> {
@@ -283,6 +288,9 @@ impl Work<'_, '_, '_> {
                     self.edit.secrets.given.push(self.path.clone());
                 }
                 self.write(operation)?;
+                if self.is_default && operation != Operation::None {
+                    return self.unset();
+                }
                 match insert {
                     Some(insert) => self.insert(&insert),
                     None => Ok(()),
@@ -353,6 +361,20 @@ impl Work<'_, '_, '_> {
                 Ok(())
             }
             _ => self.inner(operation),
+        }
+    }
+
+    /// Takes back a value that is the default.
+    fn unset(&mut self) -> Result<(), RpcError> {
+        match self.at.find(&self.place)? {
+            Some(found) if found.node().is_some_and(|node| node.has_default_value()) => {
+                found.remove();
+                Ok(())
+            }
+            _ => Err(self.error(
+                ErrorTag::InvalidValue,
+                "it is tagged as a default and has another value",
+            )),
         }
     }
 
@@ -451,6 +473,7 @@ fn operation(element: &Element, inherited: Operation) -> Result<Operation, RpcEr
     for attribute in &element.attributes {
         let known = match attribute.namespace.as_deref() {
             Some(NETCONF_NAMESPACE) => attribute.name == "operation",
+            Some(default::NAMESPACE) => attribute.name == default::NAME,
             Some(YANG_NAMESPACE) => matches!(attribute.name.as_str(), "insert" | "key" | "value"),
             _ => false,
         };

@@ -10,45 +10,82 @@ use crate::netconf::rpc::{
     Datastore as Name, DefaultOperation, Edit, ErrorOption, Source, TestOption,
 };
 
+/// What is left to do of an edit, and what of it could not be done: the reply.
+pub(super) type Edited = (Step, Errors);
+
+/// Edits running or the candidate.
+///
+/// `continue-on-error` keeps what could be done and reports every error. Both other error-options leave no trace of an
+/// edit with an error: `stop-on-error` leaves open what becomes of the part before it, and half of it is nobody's wish.
 pub(super) fn edit_config(
     datastore: &mut Datastore,
     caller: &Author,
     request: &Edit,
-) -> Result<Step, Errors> {
+) -> Result<Edited, Errors> {
     // RFC 6241, section 8.7: startup is no target of edit-config.
     let target = match request.target {
         Name::Startup => return Err(unknown_datastore("edit-config does not edit startup").into()),
         other => target(datastore.schema(), other)?,
     };
-    let config = elements(&request.config)?;
-    let default = match request.default_operation {
-        DefaultOperation::Merge => Operation::Merge,
-        DefaultOperation::Replace => Operation::Replace,
-        DefaultOperation::None => Operation::None,
-    };
-    // Whatever the error-option, an edit with an error changes nothing: stop-on-error and continue-on-error allow
-    // a server to keep what came before, and a half-done edit is nobody's wish. Continuing reports every error.
-    let continue_on_error = request.error_option == ErrorOption::ContinueOnError;
     let options = EditOptions {
-        default,
-        continue_on_error,
+        default: operation(request.default_operation),
+        continue_on_error: request.error_option == ErrorOption::ContinueOnError,
     };
-    let tree = datastore.edited(target, caller, &config, options)?;
-    match (request.test_option, target) {
-        (TestOption::TestOnly, _) => {
-            datastore.validate(tree)?;
-            Ok(Step::Done)
+    let config = elements(&request.config)?;
+    let (tree, mut errors) = datastore.edited_in_part(target, caller, &config, options)?;
+    match test_and_put(datastore, caller, target, request.test_option, tree) {
+        Ok(step) => Ok((step, errors)),
+        Err(more) => {
+            errors.extend(more);
+            Err(errors)
         }
-        // Running is always valid (RFC 7950, section 8.1), so `set` has no say there.
-        (_, Target::Running) => datastore.replace_running(tree, caller),
-        // The candidate need not be valid before it is committed; test-then-set is the default of a server with
-        // :validate, but a manager that builds a candidate in several edits would be refused by it, so it holds
-        // for what YANG checks at the edit (RFC 7950, section 8.3.1 and 8.3.2).
-        (_, Target::Candidate) => {
+    }
+}
+
+/// Without a test-option the rule of RFC 7950, section 8.3.3, holds: running is always valid, and what is in the
+/// candidate is validated by its commit. A manager may so build a candidate in several edits.
+fn test_and_put(
+    datastore: &mut Datastore,
+    caller: &Author,
+    target: Target,
+    option: Option<TestOption>,
+    tree: Tree,
+) -> Result<Step, Errors> {
+    match option {
+        Some(TestOption::TestOnly) => {
+            datastore.validate(tree)?;
+            return Ok(Step::Done);
+        }
+        Some(TestOption::TestThenSet) if target == Target::Candidate => {
+            datastore.validate(tree.duplicate())?;
+        }
+        _ => {}
+    }
+    put(datastore, caller, target, tree)
+}
+
+/// Makes a configuration that the caller may write the content of a datastore.
+fn put(
+    datastore: &mut Datastore,
+    caller: &Author,
+    target: Target,
+    tree: Tree,
+) -> Result<Step, Errors> {
+    match target {
+        Target::Running => datastore.replace_running(tree, caller),
+        Target::Startup => datastore.replace_startup(tree, caller),
+        Target::Candidate => {
             datastore.set_candidate(tree, caller)?;
             Ok(Step::Done)
         }
-        (_, Target::Startup) => datastore.replace_startup(tree, caller),
+    }
+}
+
+fn operation(default: DefaultOperation) -> Operation {
+    match default {
+        DefaultOperation::Merge => Operation::Merge,
+        DefaultOperation::Replace => Operation::Replace,
+        DefaultOperation::None => Operation::None,
     }
 }
 
@@ -76,18 +113,11 @@ pub(super) fn copy_config(
         Source::Config(config) => datastore.read(caller, &elements(config)?)?,
     };
     datastore.lock_of(to).writable_by(caller.session)?;
-    match to {
-        Target::Running => datastore.replace_running(tree, caller),
-        Target::Candidate => {
-            datastore.check_access(caller, datastore.config(to), &tree)?;
-            datastore.set_candidate(tree, caller)?;
-            Ok(Step::Done)
-        }
-        Target::Startup => {
-            datastore.check_access(caller, datastore.config(to), &tree)?;
-            datastore.replace_startup(tree, caller)
-        }
+    if to != Target::Running {
+        // The way to running checks it itself.
+        datastore.check_access(caller, datastore.config(to), &tree)?;
     }
+    put(datastore, caller, to, tree)
 }
 
 /// Neither running nor the candidate can be deleted; startup can.

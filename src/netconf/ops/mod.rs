@@ -100,6 +100,9 @@ pub fn read(
     }
 }
 
+/// What the reply to an operation says that has done something: errors too, of an edit that went on at them.
+pub type Outcome = Result<Reply, Errors>;
+
 /// Does an operation that changes something; the step says what is left to do before the reply is true.
 ///
 /// # Errors
@@ -108,10 +111,18 @@ pub fn write(
     datastore: &mut Datastore,
     caller: &Author,
     rpc: Rpc,
-) -> Result<(Step, Reply), Errors> {
+) -> Result<(Step, Outcome), Errors> {
     permit(datastore, caller, &rpc)?;
     let step = match rpc {
-        Rpc::EditConfig(request) => edit::edit_config(datastore, caller, &request)?,
+        Rpc::EditConfig(request) => {
+            let (step, errors) = edit::edit_config(datastore, caller, &request)?;
+            let outcome = if errors.is_empty() {
+                Ok(Reply::Ok)
+            } else {
+                Err(errors)
+            };
+            return Ok((step, outcome));
+        }
         Rpc::CopyConfig { target, source, .. } => {
             edit::copy_config(datastore, caller, target, &source)?
         }
@@ -131,11 +142,12 @@ pub fn write(
         }
         Rpc::DiscardChanges => commit::discard_changes(datastore, caller)?,
         Rpc::Action { message } | Rpc::Other { message, .. } => {
-            return action::act(datastore, caller, &message);
+            let (step, reply) = action::act(datastore, caller, &message)?;
+            return Ok((step, Ok(reply)));
         }
         _ => return Err(unsupported("this operation").into()),
     };
-    Ok((step, Reply::Ok))
+    Ok((step, Ok(Reply::Ok)))
 }
 
 /// Whether the caller may execute the operation (RFC 8341, section 3.4.4, step 1 on). `close-session` never comes

@@ -246,7 +246,7 @@ fn edit_config(operation: &Element<'_>) -> Result<Rpc, RpcError> {
     Ok(Rpc::EditConfig(Edit {
         target: datastore(&parameters, "target")?,
         default_operation: default_operation.unwrap_or_default(),
-        test_option: test_option.unwrap_or_default(),
+        test_option,
         error_option: error_option.unwrap_or_default(),
         config: parameters
             .content("config")?

@@ -100,7 +100,7 @@ fn an_edit_has_its_options_and_its_content() {
     };
     assert_eq!(edit.target, Datastore::Candidate);
     assert_eq!(edit.default_operation, DefaultOperation::None);
-    assert_eq!(edit.test_option, TestOption::Set);
+    assert_eq!(edit.test_option, Some(TestOption::Set));
     assert_eq!(edit.error_option, ErrorOption::RollbackOnError);
     let expected =
         format!("<a xmlns:nc=\"{NETCONF_NAMESPACE}\" xmlns=\"urn:a\" nc:operation=\"delete\"/>");
@@ -116,7 +116,7 @@ fn an_edit_has_its_options_and_its_content() {
     );
     assert_eq!(
         (edit.test_option, edit.error_option),
-        (TestOption::TestThenSet, ErrorOption::StopOnError)
+        (None, ErrorOption::StopOnError)
     );
 }
 
