@@ -10,6 +10,7 @@ pub mod edit;
 pub mod filter;
 pub mod lock;
 pub mod nacm;
+pub mod part;
 pub mod retrieval;
 pub mod startup;
 pub mod store;

@@ -8,7 +8,10 @@ use crate::model::xml::Element;
 mod default;
 mod insert;
 mod once;
+mod scope;
 mod value;
+
+pub use scope::scope;
 
 #[cfg(test)]
 mod tests;

@@ -124,8 +124,11 @@ impl Cursor<'_> {
     /// # Errors
     /// No memory, or a node that has no place here.
     pub fn copy(&mut self, node: Node<'_>, whole: bool) -> Result<Cursor<'_>, RpcError> {
-        let deep = if whole { ffi::LYD_DUP_RECURSIVE } else { 0 };
-        let options = deep | ffi::LYD_DUP_WITH_FLAGS;
+        self.duplicate(node, if whole { ffi::LYD_DUP_RECURSIVE } else { 0 })
+    }
+
+    fn duplicate(&mut self, node: Node<'_>, options: u32) -> Result<Cursor<'_>, RpcError> {
+        let options = options | ffi::LYD_DUP_WITH_FLAGS;
         let mut copy = std::ptr::null_mut();
         // SAFETY: a live node; the copy is owned by the tree as soon as it is linked, here or by the call itself.
         let linked = unsafe {
@@ -147,5 +150,25 @@ impl Cursor<'_> {
             tree: self.tree,
             node: copy,
         })
+    }
+
+    /// Appends copies of entries of one list that are in order already, with everything below them.
+    ///
+    /// # Errors
+    /// As [`Cursor::copy`].
+    pub(super) fn copy_all<'n>(
+        &mut self,
+        entries: impl Iterator<Item = Node<'n>>,
+    ) -> Result<(), RpcError> {
+        for entry in entries {
+            self.duplicate(entry, ffi::LYD_DUP_RECURSIVE | ffi::LYD_DUP_NO_LYDS)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what is noted of a node, whether it counts as a default among it.
+    pub(super) fn copy_flags(&mut self, node: Node<'_>) {
+        // SAFETY: the cursor's own node.
+        unsafe { (*self.node).flags = node.flags() };
     }
 }

@@ -18,6 +18,8 @@ use yang5::ffi;
 use super::error::{ErrorTag, Errors, RpcError};
 use super::schema::Schema;
 
+mod atoms;
+mod constraints;
 mod cursor;
 mod diff;
 mod expression;
@@ -26,10 +28,15 @@ mod failure;
 mod lookup;
 mod node;
 mod operation;
+mod pairs;
+mod patch;
 mod schema_node;
+mod scope;
+mod slice;
 mod snapshot;
 mod value_type;
 
+pub use constraints::{Constraints, Reach};
 pub use cursor::{Cursor, Place};
 pub use diff::{Diff, Op};
 pub use expression::Expression;
@@ -38,6 +45,8 @@ pub use lookup::Siblings;
 pub use node::Node;
 pub use operation::Operation;
 pub use schema_node::{NodeKind, SchemaNode};
+pub use scope::{Level, Scope};
+pub use slice::Slice;
 pub use snapshot::{Held, Snapshot};
 
 /// Stops libyang from printing to stderr; errors are kept for the thread that met them (see `failure`).

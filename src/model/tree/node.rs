@@ -80,6 +80,10 @@ impl<'a> Node<'a> {
     pub fn is_default(&self) -> bool {
         self.get().flags & ffi::LYD_DEFAULT != 0
     }
+    /// Its flags, as libyang keeps them.
+    pub(super) fn flags(self) -> u32 {
+        self.get().flags
+    }
     /// The canonical value of a leaf or leaf-list entry (RFC 7950, section 9.1).
     pub fn value(&self) -> Option<String> {
         self.text().map(str::to_owned)

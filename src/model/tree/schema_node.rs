@@ -233,7 +233,7 @@ impl SchemaNode {
         cases
     }
     /// Whether a sibling is in another case of a choice that this node is in (RFC 7950, section 7.9).
-    pub(super) fn excludes(self, sibling: SchemaNode) -> bool {
+    pub fn excludes(self, sibling: SchemaNode) -> bool {
         let theirs = sibling.cases();
         self.cases()
             .iter()
