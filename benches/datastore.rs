@@ -51,6 +51,7 @@ fn edit_and_commit(datastore: &mut Datastore, keepalive: usize) {
     let by = Author {
         session: 1,
         user: "admin".to_owned(),
+        groups: Vec::new(),
         recovery: true,
         source: "netconf",
         at: SystemTime::UNIX_EPOCH,

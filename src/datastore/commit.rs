@@ -156,7 +156,7 @@ impl Datastore {
         new.validate()?;
         let diff = self.running.diff(&new)?;
         if !by.recovery {
-            self.nacm.check(&by.user, &diff)?;
+            self.nacm.check(by, &diff)?;
         }
         self.prepare(new, &diff)
     }

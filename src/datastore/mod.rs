@@ -46,6 +46,8 @@ pub struct Author {
     pub session: SessionId,
     /// User name; empty for the agent itself.
     pub user: String,
+    /// The groups that the transport says he is in (RFC 8341, `enable-external-groups`).
+    pub groups: Vec<String>,
     /// Whether access control does not apply: the recovery session (RFC 8341, section 3.5.2).
     pub recovery: bool,
     /// What the change comes from, such as `netconf`.
@@ -60,6 +62,7 @@ impl Author {
         Self {
             session: 0,
             user: String::new(),
+            groups: Vec::new(),
             recovery: true,
             source,
             at,
@@ -345,7 +348,7 @@ impl Datastore {
             .filter(|error| error.tag == ErrorTag::DataExists);
         let told = existing.filter_map(|error| error.path.as_ref());
         for node in told.chain(&given).filter_map(|path| tree.find(path)) {
-            self.nacm.may_give(&by.user, node)?;
+            self.nacm.may_give(by, node)?;
         }
         Ok(errors)
     }
@@ -368,7 +371,7 @@ impl Datastore {
         if by.recovery {
             return Ok(());
         }
-        self.nacm.check(&by.user, &old.diff(new)?)
+        self.nacm.check(by, &old.diff(new)?)
     }
 
     /// Does an action or rpc of a module.

@@ -96,6 +96,7 @@ fn author(session: SessionId) -> Author {
     Author {
         session,
         user: "root".to_owned(),
+        groups: Vec::new(),
         recovery: true,
         source: "netconf",
         at: SystemTime::UNIX_EPOCH,
@@ -307,6 +308,7 @@ fn whoever_may_not_write_a_secret_cannot_find_it_out_by_guessing() {
     datastore.complete(*staged, Instant::now());
     let mallory = Author {
         user: "mallory".to_owned(),
+        groups: Vec::new(),
         recovery: false,
         ..author(2)
     };
@@ -324,6 +326,7 @@ fn whoever_sees_nothing_of_a_value_cannot_find_it_out_by_guessing() {
     datastore.complete(*staged, Instant::now());
     let mallory = Author {
         user: "mallory".to_owned(),
+        groups: Vec::new(),
         recovery: false,
         ..author(2)
     };

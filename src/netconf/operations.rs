@@ -30,6 +30,10 @@ pub struct Peer {
     pub transport: Transport,
     /// IP address the session comes from, absent for a local one.
     pub source: Option<String>,
+    /// The groups that the transport knows him to be in (RFC 8341, section 3.4.3).
+    pub groups: Vec<String>,
+    /// Whether his session is a recovery session (RFC 8341, section 3.5.2) if access control locks him out.
+    pub may_recover: bool,
 }
 
 /// Why a session ended (RFC 6470, section 2.2, `termination-reason`).

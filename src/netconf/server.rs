@@ -45,6 +45,8 @@ struct Open {
     peer: Peer,
     control: Control,
     login_time: SystemTime,
+    /// Whether access control does not apply (RFC 8341, section 3.5.2).
+    recovery: bool,
 }
 
 impl Server {
@@ -84,7 +86,8 @@ impl Server {
         Ok(Author {
             session,
             user: open.peer.user.clone(),
-            recovery: false,
+            groups: open.peer.groups.clone(),
+            recovery: open.recovery,
             source: "netconf",
             at: SystemTime::now(),
         })
@@ -92,12 +95,14 @@ impl Server {
 
     /// `<kill-session>` (RFC 6241, section 7.9).
     async fn kill(&self, caller: &Author, rpc: &Rpc, session: SessionId) -> Result<Reply, Errors> {
-        let (user, name) = (caller.user.clone(), rpc.name().to_owned());
-        let permitted = self
-            .0
-            .datastore
-            .read(move |datastore| datastore.nacm().may_exec(&user, "ietf-netconf", &name));
-        permitted.await??;
+        if !caller.recovery {
+            let (caller, name) = (caller.clone(), rpc.name().to_owned());
+            let permitted = self
+                .0
+                .datastore
+                .read(move |datastore| datastore.nacm().may_exec(&caller, "ietf-netconf", &name));
+            permitted.await??;
+        }
         if session == caller.session {
             let words = "a session does not kill itself; it closes";
             return Err(RpcError::protocol(ErrorTag::InvalidValue, words).into());
@@ -122,6 +127,20 @@ impl Server {
         })?;
         open.control.end(reason);
         Ok(())
+    }
+
+    /// Whether a session that begins now is a recovery session: whoever owns the machine may repair rules that lock
+    /// him out, and no others.
+    async fn recovers(&self, peer: &Peer) -> Result<bool, RpcError> {
+        if !peer.may_recover {
+            return Ok(false);
+        }
+        let user = peer.user.clone();
+        let locked_out = self
+            .0
+            .datastore
+            .read(move |datastore| datastore.nacm().locks_out(user.as_str()));
+        locked_out.await
     }
 
     fn monitoring(&self) -> Monitoring {
@@ -150,6 +169,7 @@ impl Server {
 impl Operations for Server {
     async fn open(&self, peer: &Peer, control: Control) -> Result<Opened, RpcError> {
         let limits = Arc::clone(&self.0.limits.borrow());
+        let recovery = self.recovers(peer).await?;
         let mut sessions = self.sessions();
         let of_user = sessions
             .open
@@ -174,12 +194,14 @@ impl Operations for Server {
             session,
             user = peer.user,
             source = peer.source,
+            recovery,
             "session opened"
         );
         let open = Open {
             peer: peer.clone(),
             control,
             login_time: SystemTime::now(),
+            recovery,
         };
         sessions.open.insert(session, open);
         Ok(Opened {

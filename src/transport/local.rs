@@ -1,8 +1,10 @@
 //! The Unix socket: NETCONF for the programs of this machine, who prove who they are by being who they are.
 //!
 //! Anybody may connect; the kernel says which user did (SO_PEERCRED), and access control takes it from there. Root and
-//! the agent's own user are `admin`.
+//! the agent's own user are `admin`; the groups of all others count in access control as those that the transport
+//! reports (RFC 8341, `enable-external-groups`).
 
+use std::ffi::CString;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::unistd::{Uid, User, geteuid};
+use nix::unistd::{Group, Uid, User, geteuid, getgrouplist};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -151,28 +153,45 @@ async fn serve_one(stream: UnixStream, serve: Serve) {
             return;
         }
     };
-    let Some(user) = user_name(uid).await else {
+    let Some(peer) = peer(uid).await else {
         warn!(%uid, "local connection refused: its user is unknown");
         return;
     };
-    info!(user, %uid, "local login");
-    let peer = Peer {
-        user,
-        transport: Transport::Local,
-        source: None,
-    };
+    info!(user = peer.user, %uid, "local login");
     serve(Box::new(stream), peer).await;
 }
 
-/// The agent's name for a user of this machine, if that one has any.
-async fn user_name(uid: Uid) -> Option<String> {
-    if uid.is_root() || uid == geteuid() {
-        return Some(ADMIN.to_owned());
-    }
-    // May ask a directory over the network.
-    let looked_up = tokio::task::spawn_blocking(move || User::from_uid(uid));
-    let user = timeout(LOOK_UP, looked_up).await.ok()?.ok()?.ok()??;
-    Some(user.name)
+/// A user of this machine as the agent knows him, if he has a name. Root and the agent's own user, who can read and
+/// write all that the agent can, may repair access control that has locked `admin` out.
+async fn peer(uid: Uid) -> Option<Peer> {
+    let owns_the_machine = uid.is_root() || uid == geteuid();
+    let (user, groups) = match owns_the_machine {
+        true => (ADMIN.to_owned(), Vec::new()),
+        false => {
+            // May ask a directory over the network.
+            let looked_up = tokio::task::spawn_blocking(move || login(uid));
+            timeout(LOOK_UP, looked_up).await.ok()?.ok()??
+        }
+    };
+    Some(Peer {
+        user,
+        transport: Transport::Local,
+        source: None,
+        groups,
+        may_recover: owns_the_machine,
+    })
+}
+
+/// Name and groups of a user of this machine.
+fn login(uid: Uid) -> Option<(String, Vec<String>)> {
+    let user = User::from_uid(uid).ok()??;
+    let name = CString::new(user.name.as_str()).ok()?;
+    let groups = getgrouplist(&name, user.gid).unwrap_or_default();
+    let groups = groups.into_iter().filter_map(|gid| {
+        let group = Group::from_gid(gid).ok()??;
+        Some(group.name)
+    });
+    Some((user.name, groups.collect()))
 }
 
 #[cfg(test)]
@@ -208,10 +227,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_users_have_their_login_name_and_unknown_ones_none() {
+    async fn other_users_have_their_login_name_and_groups_and_unknown_ones_none() {
         let nobody = User::from_name("nobody").unwrap().unwrap();
-        assert_eq!(user_name(nobody.uid).await.as_deref(), Some("nobody"));
-        assert_eq!(user_name(Uid::from_raw(3_999_999_999)).await, None);
+        let known = peer(nobody.uid).await.unwrap();
+        let group = Group::from_gid(nobody.gid).unwrap().unwrap();
+        assert_eq!(known.user, "nobody");
+        assert!(known.groups.contains(&group.name), "{:?}", known.groups);
+        assert!(!known.may_recover);
+        assert_eq!(peer(Uid::from_raw(3_999_999_999)).await, None);
     }
 
     #[tokio::test]

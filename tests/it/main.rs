@@ -11,6 +11,7 @@ mod datastore;
 mod errors;
 mod further_modules;
 mod machine;
+mod nacm;
 mod netconf;
 mod rfc6241;
 mod round_trip;

@@ -34,6 +34,7 @@ fn author(session: SessionId) -> Author {
     Author {
         session,
         user: "root".to_owned(),
+        groups: Vec::new(),
         recovery: true,
         source: "netconf",
         at: SystemTime::UNIX_EPOCH,

@@ -9,11 +9,37 @@ mod rules;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::datastore::Author;
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::tree::{DefaultDeny, Diff, Node, NodeKind, Op, Operation, Tree};
 use rules::{About, Access, Rule, Rules};
+
+/// Whose access is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who<'a> {
+    /// His name.
+    pub user: &'a str,
+    /// The groups that the transport says he is in; they count if `enable-external-groups` is set.
+    pub groups: &'a [String],
+}
+
+impl<'a> From<&'a str> for Who<'a> {
+    /// A user of whom the transport tells no groups.
+    fn from(user: &'a str) -> Self {
+        Self { user, groups: &[] }
+    }
+}
+
+impl<'a> From<&'a Author> for Who<'a> {
+    fn from(author: &'a Author) -> Self {
+        Self {
+            user: &author.user,
+            groups: &author.groups,
+        }
+    }
+}
 
 /// The rules of a running configuration, ready to be asked.
 pub struct Nacm {
@@ -71,24 +97,25 @@ impl Nacm {
         }
     }
 
-    /// The groups a user is in.
-    pub fn groups_of(&self, user: &str) -> Vec<&str> {
-        self.rules.groups_of(user)
-    }
-
     /// Checks that a user may call an rpc (section 3.4.4). Everyone may close his session.
     ///
     /// # Errors
     /// `access-denied`; it is counted.
-    pub fn may_exec(&self, user: &str, module: &str, name: &str) -> Result<(), RpcError> {
+    pub fn may_exec<'a>(
+        &self,
+        who: impl Into<Who<'a>>,
+        module: &str,
+        name: &str,
+    ) -> Result<(), RpcError> {
+        let who = who.into();
         let subject = Subject::Rpc { module, name };
-        let decision = self.of(user).decide(Access::Exec, subject);
+        let decision = self.of(who).decide(Access::Exec, subject);
         if decision.permitted || (module, name) == ("ietf-netconf", "close-session") {
             return Ok(());
         }
         count(&self.denied.operations);
         let what = format!("execute {name} of {module}");
-        Err(decision.refusal(user, &what, ErrorKind::Operation))
+        Err(decision.refusal(who.user, &what, ErrorKind::Operation))
     }
 
     /// Checks that a user may call the action of a data node: execute it, and read every node it is in (section
@@ -96,8 +123,9 @@ impl Nacm {
     ///
     /// # Errors
     /// `access-denied` with the path of the action; it is counted.
-    pub fn may_act(&self, user: &str, action: &Operation) -> Result<(), RpcError> {
-        let rules = self.of(user);
+    pub fn may_act<'a>(&self, who: impl Into<Who<'a>>, action: &Operation) -> Result<(), RpcError> {
+        let who = who.into();
+        let rules = self.of(who);
         let mut decision = Decision {
             permitted: false,
             rule: None,
@@ -121,14 +149,14 @@ impl Nacm {
         let (module, name) = action.name();
         let what = format!("execute {name} of {module}");
         Err(decision
-            .refusal(user, &what, ErrorKind::Operation)
+            .refusal(who.user, &what, ErrorKind::Operation)
             .at(action.instance_path()))
     }
 
     /// Checks that a user may receive a top-level notification (section 3.4.6).
-    pub fn may_receive(&self, user: &str, module: &str, name: &str) -> bool {
+    pub fn may_receive<'a>(&self, who: impl Into<Who<'a>>, module: &str, name: &str) -> bool {
         let subject = Subject::Notification { module, name };
-        let permitted = self.of(user).decide(Access::Read, subject).permitted;
+        let permitted = self.of(who.into()).decide(Access::Read, subject).permitted;
         if !permitted {
             count(&self.denied.notifications);
         }
@@ -140,8 +168,9 @@ impl Nacm {
     ///
     /// # Errors
     /// `access-denied` with the path of the first node that may not be changed; it is counted.
-    pub fn check(&self, user: &str, diff: &Diff) -> Result<(), RpcError> {
-        let rules = self.of(user);
+    pub fn check<'a>(&self, who: impl Into<Who<'a>>, diff: &Diff) -> Result<(), RpcError> {
+        let who = who.into();
+        let rules = self.of(who);
         for (op, node) in diff.changes() {
             let access = match op {
                 Op::Create => Access::Create,
@@ -153,7 +182,7 @@ impl Nacm {
                 continue;
             }
             let decision = rules.decide(access, Subject::Node(node));
-            self.written(&decision, user, access, node)?;
+            self.written(&decision, who.user, access, node)?;
         }
         Ok(())
     }
@@ -162,9 +191,10 @@ impl Nacm {
     ///
     /// # Errors
     /// `access-denied` with its path; it is counted.
-    pub fn may_update(&self, user: &str, node: Node<'_>) -> Result<(), RpcError> {
-        let decision = self.of(user).decide(Access::Update, Subject::Node(node));
-        self.written(&decision, user, Access::Update, node)
+    pub fn may_update<'a>(&self, who: impl Into<Who<'a>>, node: Node<'_>) -> Result<(), RpcError> {
+        let who = who.into();
+        let decision = self.of(who).decide(Access::Update, Subject::Node(node));
+        self.written(&decision, who.user, Access::Update, node)
     }
 
     /// Checks that a user may give a value or an entry that is there already, which tells him that it is: he sees it, or
@@ -172,14 +202,15 @@ impl Nacm {
     ///
     /// # Errors
     /// `access-denied` with its path; it is counted.
-    pub fn may_give(&self, user: &str, node: Node<'_>) -> Result<(), RpcError> {
-        let mut view = self.view(user);
+    pub fn may_give<'a>(&self, who: impl Into<Who<'a>>, node: Node<'_>) -> Result<(), RpcError> {
+        let who = who.into();
+        let mut view = self.view(who);
         let mut line = std::iter::successors(Some(node), Node::parent);
         let is_secret = matches!(node.schema().typedef(), "secret" | "crypt-hash");
-        if !is_secret && (self.shows_everything(user) || line.all(&mut view)) {
+        if !is_secret && (self.shows_everything(who) || line.all(&mut view)) {
             return Ok(());
         }
-        self.may_update(user, node)
+        self.may_update(who, node)
     }
 
     fn written(
@@ -204,8 +235,11 @@ impl Nacm {
 
     /// What a user may read, as a question for each node: parents first, and what is below a hidden node is hidden
     /// too. An entry of a list is hidden with any of its keys, without which it could not be told from others.
-    pub fn view<'a>(&'a self, user: &'a str) -> impl FnMut(Node<'_>) -> bool + use<'a> {
-        let rules = self.of(user);
+    pub fn view<'a, W: Into<Who<'a>>>(
+        &'a self,
+        who: W,
+    ) -> impl FnMut(Node<'_>) -> bool + use<'a, W> {
+        let rules = self.of(who.into());
         move |node| {
             let shows = |node| rules.decide(Access::Read, Subject::Node(node)).permitted;
             let is_list = node.kind() == NodeKind::List;
@@ -215,8 +249,8 @@ impl Nacm {
 
     /// Whether [`Nacm::view`] shows a user everything, so that no node needs to be asked about: with access control
     /// switched off, or if the first rule that can match data permits to read all of them.
-    pub fn shows_everything(&self, user: &str) -> bool {
-        let rules = self.rules.of(user);
+    pub fn shows_everything<'a>(&self, who: impl Into<Who<'a>>) -> bool {
+        let rules = self.rules.of(who.into());
         let first = rules.into_iter().find(|rule| {
             rule.is_for(Access::Read)
                 && !matches!(rule.about, About::Rpc(_) | About::Notification(_))
@@ -225,10 +259,28 @@ impl Nacm {
     }
 
     /// Takes out what a user may not read, silently (section 3.2.4).
-    pub fn prune(&self, user: &str, tree: &mut Tree) {
-        if !self.shows_everything(user) {
-            tree.retain(&mut self.view(user));
+    pub fn prune<'a>(&self, who: impl Into<Who<'a>>, tree: &mut Tree) {
+        let who = who.into();
+        if !self.shows_everything(who) {
+            tree.retain(&mut self.view(who));
         }
+    }
+
+    /// Whether a user can no longer make the rules other ones: he may not edit, or not these.
+    pub fn locks_out<'a>(&self, who: impl Into<Who<'a>>) -> bool {
+        let rules = self.of(who.into());
+        let edit = Subject::Rpc {
+            module: "ietf-netconf",
+            name: "edit-config",
+        };
+        if !rules.decide(Access::Exec, edit).permitted {
+            return true;
+        }
+        let mut tree = Tree::new(self.schema);
+        let made = tree.set(&format!("{}/enable-nacm", paths::NACM), Some("true"));
+        debug_assert!(made.is_ok(), "{made:?}");
+        let mut nodes = tree.roots().flat_map(|root| root.descendants());
+        nodes.any(|node| !rules.decide(Access::Update, Subject::Node(node)).permitted)
     }
 
     /// Adds the counters of refusals to state data.
@@ -248,11 +300,11 @@ impl Nacm {
         Ok(())
     }
 
-    fn of<'a>(&'a self, user: &'a str) -> UserRules<'a> {
+    fn of<'a>(&'a self, who: Who<'a>) -> UserRules<'a> {
         UserRules {
             nacm: self,
-            user,
-            rules: self.rules.of(user),
+            user: who.user,
+            rules: self.rules.of(who),
         }
     }
 }

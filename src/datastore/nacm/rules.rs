@@ -1,5 +1,6 @@
 //! The rules of `/nacm`, read from the configuration.
 
+use super::Who;
 use super::path::RulePath;
 use crate::model::schema::Schema;
 use crate::model::tree::{Node, Tree};
@@ -33,6 +34,7 @@ pub(super) struct Rules {
     pub(super) read_default: bool,
     pub(super) write_default: bool,
     pub(super) exec_default: bool,
+    external_groups: bool,
     groups: Vec<Group>,
     lists: Vec<RuleList>,
 }
@@ -102,6 +104,7 @@ impl Rules {
             read_default: permits("read-default", "permit"),
             write_default: permits("write-default", "deny"),
             exec_default: permits("exec-default", "permit"),
+            external_groups: leaf("enable-external-groups").as_deref() != Some("false"),
             groups: top
                 .and_then(|nacm| nacm.child("groups"))
                 .into_iter()
@@ -119,19 +122,25 @@ impl Rules {
         }
     }
 
-    /// The groups a user is in.
-    pub(super) fn groups_of(&self, user: &str) -> Vec<&str> {
-        self.groups
-            .iter()
-            .filter(|group| group.users.iter().any(|name| name == user))
+    /// The groups a user is in: those of the configuration that name him, and those that the transport reports.
+    pub(super) fn groups_of<'a>(&'a self, who: Who<'a>) -> Vec<&'a str> {
+        let named = |group: &&Group| group.users.iter().any(|name| name == who.user);
+        let configured = self.groups.iter().filter(named);
+        let reported: &[String] = if self.external_groups {
+            who.groups
+        } else {
+            &[]
+        };
+        configured
             .map(|group| group.name.as_str())
+            .chain(reported.iter().map(String::as_str))
             .collect()
     }
 
     /// The rules that go for a user, in the order in which they are tried. Without any group there are none, not
     /// even those for all groups (RFC 8341, section 3.4.4, step 4).
-    pub(super) fn of(&self, user: &str) -> Vec<&Rule> {
-        let groups = self.groups_of(user);
+    pub(super) fn of(&self, who: Who<'_>) -> Vec<&Rule> {
+        let groups = self.groups_of(who);
         self.lists
             .iter()
             .filter(|list| !groups.is_empty() && list.is_for(&groups))

@@ -329,8 +329,8 @@ fn rule_lists_for_all_groups_go_for_members_of_any() {
         <group><name>h</name><user-name>bob</user-name></group></groups>
         <rule-list><name>l</name><group>*</group><rule><name>r</name><action>permit</action></rule></rule-list></nacm>"#,
     ));
-    assert_eq!(nacm.groups_of("bob"), ["g", "h"]);
-    assert!(nacm.groups_of("stranger").is_empty());
+    assert_eq!(nacm.rules.groups_of("bob".into()), ["g", "h"]);
+    assert!(nacm.rules.groups_of("stranger".into()).is_empty());
     writes(&nacm, "alice", |tree| tree.remove(KEEPALIVE)).unwrap();
     writes(&nacm, "stranger", |tree| tree.remove(KEEPALIVE)).unwrap_err();
 }

@@ -14,6 +14,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::Author;
 use super::filter::{Filter, View};
 use super::nacm::Nacm;
 use crate::model::error::RpcError;
@@ -100,8 +101,8 @@ impl Source {
 pub struct Reader {
     /// The rules that were in force when he asked.
     pub nacm: Arc<Nacm>,
-    /// His name.
-    pub user: String,
+    /// He.
+    pub author: Author,
 }
 
 /// What a reader asked for, with the trees as they were then.
@@ -118,7 +119,7 @@ impl Retrieval {
         Self {
             sources,
             options,
-            reader: reader.filter(|reader| !reader.nacm.shows_everything(&reader.user)),
+            reader: reader.filter(|reader| !reader.nacm.shows_everything(&reader.author)),
         }
     }
 
@@ -184,7 +185,7 @@ impl Reader {
         let mut copy = Tree::new(tree.schema());
         let asked = tree.roots().filter(|root| roots.contains(&root.schema()));
         asked.for_each(|root| copy.graft(root));
-        self.nacm.prune(&self.user, &mut copy);
+        self.nacm.prune(&self.author, &mut copy);
         Snapshot::new(copy)
     }
 }
@@ -239,7 +240,7 @@ impl Pieces {
     pub fn next_piece(&mut self) -> Option<String> {
         let reader = self.reader.take();
         let piece = match &reader {
-            Some(Reader { nacm, user }) => self.next_piece_in(&mut nacm.view(user)),
+            Some(Reader { nacm, author }) => self.next_piece_in(&mut nacm.view(author)),
             None => self.next_piece_in(&mut |_| true),
         };
         self.reader = reader;

@@ -1,5 +1,7 @@
 use std::sync::LazyLock;
 
+use std::time::SystemTime;
+
 use super::*;
 use crate::datastore::filter::Filter;
 use crate::datastore::xpath;
@@ -268,7 +270,10 @@ fn reader(rule: &str) -> Reader {
     let tree = Tree::parse_config(schema(), &nacm).unwrap();
     Reader {
         nacm: Arc::new(Nacm::read(&tree)),
-        user: "eve".to_owned(),
+        author: Author {
+            user: "eve".to_owned(),
+            ..Author::agent("netconf", SystemTime::UNIX_EPOCH)
+        },
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn act(
         permit_named(datastore, caller, module, name)?;
     } else if !caller.recovery {
         // RFC 8341, section 3.2.3: execute the action, and read the nodes it is in.
-        datastore.nacm().may_act(&caller.user, &operation)?;
+        datastore.nacm().may_act(caller, &operation)?;
     }
     check_context(datastore, &operation)?;
     operation.validate(datastore.config(Target::Running))?;

@@ -191,7 +191,7 @@ pub(super) fn permit_named(
 ) -> Result<(), RpcError> {
     match caller.recovery {
         true => Ok(()),
-        false => datastore.nacm().may_exec(&caller.user, module, name),
+        false => datastore.nacm().may_exec(caller, module, name),
     }
 }
 

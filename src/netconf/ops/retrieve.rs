@@ -80,7 +80,7 @@ pub(super) fn get_data(
 fn reader(datastore: &Datastore, caller: &Author) -> Option<Reader> {
     (!caller.recovery).then(|| Reader {
         nacm: datastore.nacm().clone(),
-        user: caller.user.clone(),
+        author: caller.clone(),
     })
 }
 
@@ -184,7 +184,7 @@ fn state(
 pub(super) fn visible(datastore: &Datastore, caller: &Author, tree: &Tree) -> Tree {
     let mut copy = tree.duplicate();
     if !caller.recovery {
-        datastore.nacm().prune(&caller.user, &mut copy);
+        datastore.nacm().prune(caller, &mut copy);
     }
     copy
 }

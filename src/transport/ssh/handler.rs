@@ -106,6 +106,9 @@ impl Connection {
             user: user.to_owned(),
             transport: Transport::Ssh,
             source: self.source.map(|address| address.to_string()),
+            // The users of ietf-system have no groups of their own.
+            groups: Vec::new(),
+            may_recover: false,
         };
         self.shared.counters.sessions.fetch_add(1, Relaxed);
         let running = Running::new(self.progress.clone());

@@ -80,12 +80,11 @@ impl Served {
 
     /// A stream on which a session of this user is served.
     pub fn dial(&self, user: &str) -> DuplexStream {
+        self.dial_as(peer(user))
+    }
+
+    fn dial_as(&self, peer: Peer) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let peer = Peer {
-            user: user.into(),
-            transport: Transport::Local,
-            source: None,
-        };
         tokio::spawn(serve(
             theirs,
             peer,
@@ -97,8 +96,24 @@ impl Served {
 
     /// A session of this user.
     pub async fn login(&self, user: &str) -> Session {
-        Client::connect(self.dial(user), Duration::from_secs(20))
+        self.login_as(peer(user)).await
+    }
+
+    /// A session of whom the transport says this.
+    pub async fn login_as(&self, peer: Peer) -> Session {
+        Client::connect(self.dial_as(peer), Duration::from_secs(20))
             .await
             .unwrap()
+    }
+}
+
+/// A user of whom the transport says nothing more.
+pub fn peer(user: &str) -> Peer {
+    Peer {
+        user: user.into(),
+        transport: Transport::Local,
+        source: None,
+        groups: Vec::new(),
+        may_recover: false,
     }
 }

@@ -109,6 +109,8 @@ impl Client {
             user: "fred".into(),
             transport: Transport::Local,
             source: None,
+            groups: Vec::new(),
+            may_recover: false,
         };
         let task = tokio::spawn(serve(theirs, peer, server.clone(), receiver));
         Self {
