@@ -1,5 +1,6 @@
 //! The operations of RFC 6241 and of the modules, with their parameters parsed into types.
 
+mod edit_data;
 mod get_data;
 mod parameters;
 mod parse;
@@ -39,7 +40,7 @@ impl Datastore {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A datastore.
-    Datastore(Datastore),
+    Datastore(Named),
     /// The content of an inline `<config>`: elements, each with the namespace declarations it needs.
     Config(String),
 }
@@ -97,13 +98,33 @@ pub enum ErrorOption {
 /// The namespace of ietf-netconf-nmda (RFC 8526).
 pub const NMDA_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda";
 
-/// A datastore of NMDA (RFC 8342), as get-data names it.
+/// A datastore of NMDA (RFC 8342), named by its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
     /// One that holds configuration alone.
     Conventional(Datastore),
     /// `ds:operational`.
     Operational,
+}
+
+/// How an operation names a datastore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// By an element of RFC 6241.
+    Element(Datastore),
+    /// By its identity, as lock, unlock and validate may (RFC 8526, section 3.2).
+    Identity(Stored),
+}
+
+/// The parameters of edit-data (RFC 8526, section 3.1.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditData {
+    /// The datastore to change.
+    pub datastore: Stored,
+    /// What is done where no operation attribute says it.
+    pub default_operation: DefaultOperation,
+    /// The content of `<config>`: elements, each with the namespace declarations it needs.
+    pub config: String,
 }
 
 /// The parameters of get-data (RFC 8526, section 3.1.1).
@@ -157,6 +178,8 @@ pub enum Rpc {
     GetData(GetData),
     /// RFC 6241, section 7.2.
     EditConfig(Edit),
+    /// RFC 8526, section 3.1.2.
+    EditData(EditData),
     /// RFC 6241, section 7.3.
     CopyConfig {
         /// The datastore to replace.
@@ -174,12 +197,12 @@ pub enum Rpc {
     /// RFC 6241, section 7.5.
     Lock {
         /// The datastore to lock.
-        target: Datastore,
+        target: Named,
     },
     /// RFC 6241, section 7.6.
     Unlock {
         /// The datastore to unlock.
-        target: Datastore,
+        target: Named,
     },
     /// RFC 6241, section 7.8.
     CloseSession,
@@ -235,6 +258,7 @@ impl Rpc {
             Self::GetConfig { .. } => "get-config",
             Self::GetData(_) => "get-data",
             Self::EditConfig(_) => "edit-config",
+            Self::EditData(_) => "edit-data",
             Self::CopyConfig { .. } => "copy-config",
             Self::DeleteConfig { .. } => "delete-config",
             Self::Lock { .. } => "lock",

@@ -2,6 +2,7 @@
 //! too early.
 
 mod confirmed_commit;
+mod datastores;
 mod edits;
 mod operations;
 mod startup;

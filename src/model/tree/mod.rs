@@ -21,6 +21,7 @@ use super::schema::Schema;
 mod atoms;
 mod constraints;
 mod cursor;
+mod defaults;
 mod diff;
 mod expression;
 mod extension;

@@ -1,13 +1,14 @@
 //! `<edit-config>`, `<copy-config>`, `<delete-config>` and `<validate>` (RFC 6241, sections 7.2 to 7.4 and 8.6.4.1).
 
-use super::{target, unknown_datastore};
+use super::{named, target, unknown_datastore, writable};
 use crate::datastore::edit::{EditOptions, Operation};
 use crate::datastore::{Author, Datastore, Step, Target};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::tree::Tree;
 use crate::model::xml::{self, Element, Scope};
 use crate::netconf::rpc::{
-    Datastore as Name, DefaultOperation, Edit, ErrorOption, Source, TestOption,
+    Datastore as Name, DefaultOperation, Edit, EditData, ErrorOption, Source, TestOption,
+    WithDefaults,
 };
 
 /// What is left to do of an edit, and what of it could not be done: the reply.
@@ -40,6 +41,22 @@ pub(super) fn edit_config(
             Err(errors)
         }
     }
+}
+
+/// `<edit-data>` (RFC 8526, section 3.1.2): of an edit with an error no trace is left.
+pub(super) fn edit_data(
+    datastore: &mut Datastore,
+    caller: &Author,
+    request: &EditData,
+) -> Result<Step, Errors> {
+    let target = writable(datastore.schema(), request.datastore)?;
+    let options = EditOptions {
+        default: operation(request.default_operation),
+        continue_on_error: false,
+    };
+    let config = elements(&request.config)?;
+    let tree = datastore.edited(target, caller, &config, options)?;
+    put(datastore, caller, target, tree)
 }
 
 /// Without a test-option the rule of RFC 7950, section 8.3.3, holds: running is always valid, and what is in the
@@ -94,21 +111,26 @@ pub(super) fn copy_config(
     caller: &Author,
     to: Name,
     source: &Source,
+    with_defaults: Option<WithDefaults>,
 ) -> Result<Step, Errors> {
     let to = target(datastore.schema(), to)?;
     let tree = match source {
-        Source::Datastore(name) => match (target(datastore.schema(), *name)?, to) {
+        Source::Datastore(name) => match (named(datastore.schema(), *name)?, to) {
             (from, to) if from == to => {
                 let words = "source and target are the same datastore";
                 return Err(RpcError::protocol(ErrorTag::InvalidValue, words).into());
             }
             // RFC 8341, section 3.2.5: for this copy the permission to execute it is all that is needed.
-            (Target::Running, Target::Startup) => {
-                let running = datastore.config(Target::Running).duplicate();
+            (from @ Target::Running, Target::Startup) => {
+                let running = datastore.config(from).duplicate();
+                let running = with_defaults_as(with_defaults, running);
                 return datastore.replace_startup(running, caller);
             }
             // What the caller may not read it cannot copy, either (the same section).
-            (from, _) => super::retrieve::visible(datastore, caller, datastore.config(from)),
+            (from, _) => {
+                let visible = super::retrieve::visible(datastore, caller, datastore.config(from));
+                with_defaults_as(with_defaults, visible)
+            }
         },
         Source::Config(config) => datastore.read(caller, &elements(config)?)?,
     };
@@ -118,6 +140,17 @@ pub(super) fn copy_config(
         datastore.check_access(caller, datastore.config(to), &tree)?;
     }
     put(datastore, caller, to, tree)
+}
+
+/// What a copy of a datastore takes along of its defaults (RFC 6243, section 4.5.1). Values that are only tagged as
+/// defaults are none that are set, so that mode copies what the basic mode copies.
+fn with_defaults_as(mode: Option<WithDefaults>, mut tree: Tree) -> Tree {
+    match mode {
+        None | Some(WithDefaults::Explicit | WithDefaults::ReportAllTagged) => {}
+        Some(WithDefaults::Trim) => tree.trim_defaults(),
+        Some(WithDefaults::ReportAll) => tree.set_defaults(),
+    }
+    tree
 }
 
 /// Neither running nor the candidate can be deleted; startup can.
@@ -142,7 +175,7 @@ pub(super) fn validate(
 ) -> Result<Step, Errors> {
     let tree: Tree = match source {
         Source::Datastore(name) => {
-            let target = target(datastore.schema(), *name)?;
+            let target = named(datastore.schema(), *name)?;
             datastore.config(target).duplicate()
         }
         Source::Config(config) => datastore.read(caller, &elements(config)?)?,

@@ -12,7 +12,7 @@ mod retrieve;
 mod schema;
 
 use super::reply::{Data, Reply};
-use super::rpc::{Datastore as Name, Rpc, unknown_namespace, unknown_operation};
+use super::rpc::{Datastore as Name, Named, Rpc, Stored, unknown_namespace, unknown_operation};
 use crate::datastore::retrieval::Retrieval;
 use crate::datastore::{Author, Datastore, Step, Target};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError};
@@ -123,17 +123,20 @@ pub fn write(
             };
             return Ok((step, outcome));
         }
-        Rpc::CopyConfig { target, source, .. } => {
-            edit::copy_config(datastore, caller, target, &source)?
-        }
+        Rpc::EditData(request) => edit::edit_data(datastore, caller, &request)?,
+        Rpc::CopyConfig {
+            target,
+            source,
+            with_defaults,
+        } => edit::copy_config(datastore, caller, target, &source, with_defaults)?,
         Rpc::DeleteConfig { target } => edit::delete_config(datastore, caller, target)?,
         Rpc::Validate { source } => edit::validate(datastore, caller, &source)?,
-        Rpc::Lock { target: named } => {
-            let target = target(datastore.schema(), named)?;
+        Rpc::Lock { target } => {
+            let target = named(datastore.schema(), target)?;
             lock::lock(datastore, caller, target)?
         }
-        Rpc::Unlock { target: named } => {
-            let target = target(datastore.schema(), named)?;
+        Rpc::Unlock { target } => {
+            let target = named(datastore.schema(), target)?;
             lock::unlock(datastore, caller, target)?
         }
         Rpc::Commit(request) => commit::commit(datastore, caller, &request)?,
@@ -156,7 +159,7 @@ fn permit(datastore: &Datastore, caller: &Author, rpc: &Rpc) -> Result<(), RpcEr
     let (module, name) = match rpc {
         Rpc::Action { .. } => return Ok(()),
         Rpc::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
-        Rpc::GetData(_) => ("ietf-netconf-nmda", "get-data"),
+        Rpc::GetData(_) | Rpc::EditData(_) => ("ietf-netconf-nmda", rpc.name()),
         Rpc::Other {
             namespace, name, ..
         } => return permit_other(datastore, caller, namespace, name),
@@ -206,6 +209,30 @@ fn target(schema: Schema, name: Name) -> Result<Target, RpcError> {
             "this device has no startup datastore: running is kept by itself",
         )),
     }
+}
+
+fn named(schema: Schema, name: Named) -> Result<Target, RpcError> {
+    match name {
+        Named::Element(name) => target(schema, name),
+        Named::Identity(stored) => writable(schema, stored),
+    }
+}
+
+/// The datastore with an identity, if it is one that the device has and managers can write: else `invalid-value`, as
+/// ietf-netconf-nmda has it for edit-data, lock, unlock and validate.
+fn writable(schema: Schema, stored: Stored) -> Result<Target, RpcError> {
+    match stored {
+        Stored::Conventional(name) => {
+            target(schema, name).map_err(|error| invalid_datastore(&error.message))
+        }
+        Stored::Operational => Err(invalid_datastore(
+            "the operational datastore is what the device does; it can only be read",
+        )),
+    }
+}
+
+fn invalid_datastore(words: &str) -> RpcError {
+    RpcError::protocol(ErrorTag::InvalidValue, words)
 }
 
 /// The refusal of a startup that is not a datastore here, or not of this operation.

@@ -4,7 +4,7 @@
 //! filter reveals it (RFC 8341, section 3.2.4).
 
 use super::monitoring::{self, Monitoring};
-use super::{Found, target};
+use super::{Found, target, writable};
 use crate::datastore::filter::Filter;
 use crate::datastore::retrieval::{Options, Reader, Retrieval, Selection, Source, WithDefaults};
 use crate::datastore::{Author, Datastore, Target, xpath};
@@ -67,9 +67,9 @@ pub(super) fn get_data(
             options.with_defaults = request.with_defaults.unwrap_or(WithDefaults::ReportAll);
             operational(datastore, filter, &options, monitoring)?
         }
-        Stored::Conventional(name) => {
+        stored => {
             options.with_defaults = request.with_defaults.unwrap_or_default();
-            let target = target(datastore.schema(), name)?;
+            let target = writable(datastore.schema(), stored)?;
             vec![configuration(datastore, target, filter, &options)?]
         }
     };

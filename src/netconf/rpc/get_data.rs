@@ -68,6 +68,11 @@ pub(super) fn stored(parameters: &Parameters<'_>) -> Result<Stored, RpcError> {
     let parameter = parameters
         .get("datastore")
         .ok_or_else(|| parameters.missing("datastore"))?;
+    stored_in(parameter)
+}
+
+/// The datastore whose identity is the value of an element.
+pub(super) fn stored_in(parameter: &Element<'_>) -> Result<Stored, RpcError> {
     match identity(parameter, DATASTORES_NAMESPACE)?.as_str() {
         "running" => Ok(Stored::Conventional(Datastore::Running)),
         "candidate" => Ok(Stored::Conventional(Datastore::Candidate)),

@@ -1,7 +1,8 @@
 //! The parameters of an operation: which there are, and what they may hold (RFC 7950, section 8.3.1).
 
+use super::get_data::stored_in;
 use super::parse::unknown_namespace;
-use super::{Datastore, Filter, Source, WithDefaults};
+use super::{Datastore, DefaultOperation, Filter, NMDA_NAMESPACE, Named, Source, WithDefaults};
 use crate::model::error::{ErrorTag, NETCONF_NAMESPACE, RpcError};
 use crate::protocol::xml::Element;
 
@@ -127,6 +128,18 @@ impl<'a> Parameters<'a> {
         )
     }
 
+    pub(super) fn default_operation(&self) -> Result<DefaultOperation, RpcError> {
+        let operation = self.word(
+            "default-operation",
+            &[
+                ("merge", DefaultOperation::Merge),
+                ("replace", DefaultOperation::Replace),
+                ("none", DefaultOperation::None),
+            ],
+        )?;
+        Ok(operation.unwrap_or_default())
+    }
+
     /// The elements inside a parameter.
     pub(super) fn content(&self, name: &str) -> Result<Option<String>, RpcError> {
         self.get(name).map(content).transpose()
@@ -182,18 +195,47 @@ pub(super) fn content(element: &Element<'_>) -> Result<String, RpcError> {
 
 /// A `<source>` or `<target>` that names a datastore.
 pub(super) fn datastore(parameters: &Parameters<'_>, name: &str) -> Result<Datastore, RpcError> {
-    match named(parameters, name)? {
-        Source::Datastore(datastore) => Ok(datastore),
-        Source::Config(_) => Err(unknown_element("config")),
-    }
+    element(&choice(parameters, name)?)
+}
+
+/// The same, which may name it by its identity (RFC 8526, section 3.2).
+pub(super) fn any_target(parameters: &Parameters<'_>) -> Result<Named, RpcError> {
+    any(&choice(parameters, "target")?)
 }
 
 /// A `<source>` that names a datastore or holds a configuration.
 pub(super) fn source(parameters: &Parameters<'_>) -> Result<Source, RpcError> {
-    named(parameters, "source")
+    let choice = choice(parameters, "source")?;
+    match config(&choice)? {
+        Some(config) => Ok(Source::Config(config)),
+        None => Ok(Source::Datastore(Named::Element(element(&choice)?))),
+    }
 }
 
-fn named(parameters: &Parameters<'_>, name: &str) -> Result<Source, RpcError> {
+/// The same, which may name a datastore by its identity.
+pub(super) fn any_source(parameters: &Parameters<'_>) -> Result<Source, RpcError> {
+    let choice = choice(parameters, "source")?;
+    match config(&choice)? {
+        Some(config) => Ok(Source::Config(config)),
+        None => Ok(Source::Datastore(any(&choice)?)),
+    }
+}
+
+fn any(choice: &Element<'_>) -> Result<Named, RpcError> {
+    match choice.is(NMDA_NAMESPACE, "datastore") {
+        true => stored_in(choice).map(Named::Identity),
+        false => element(choice).map(Named::Element),
+    }
+}
+
+/// What is inside an inline `<config>`.
+fn config(choice: &Element<'_>) -> Result<Option<String>, RpcError> {
+    let is_config = choice.is(NETCONF_NAMESPACE, "config") || is_bare_config(choice);
+    is_config.then(|| content(choice)).transpose()
+}
+
+/// The one element inside a parameter.
+fn choice<'a>(parameters: &Parameters<'a>, name: &str) -> Result<Element<'a>, RpcError> {
     let parameter = parameters
         .get(name)
         .ok_or_else(|| parameters.missing(name))?;
@@ -202,20 +244,24 @@ fn named(parameters: &Parameters<'_>, name: &str) -> Result<Source, RpcError> {
         let message = format!("\"{name}\" names no datastore");
         return Err(RpcError::protocol(ErrorTag::MissingElement, message).info("bad-element", name));
     };
-    if let Some(second) = children.next() {
-        let message = format!("\"{name}\" holds a second element");
-        return Err(
-            RpcError::protocol(ErrorTag::BadElement, message).info("bad-element", second.name())
-        );
+    match children.next() {
+        None => Ok(child),
+        Some(second) => {
+            let message = format!("\"{name}\" holds a second element");
+            let error = RpcError::protocol(ErrorTag::BadElement, message);
+            Err(error.info("bad-element", second.name()))
+        }
     }
-    if child.namespace() != NETCONF_NAMESPACE && !is_bare_config(&child) {
-        return Err(unknown_namespace(child.name(), child.namespace()));
+}
+
+fn element(choice: &Element<'_>) -> Result<Datastore, RpcError> {
+    if choice.namespace() != NETCONF_NAMESPACE {
+        return Err(unknown_namespace(choice.name(), choice.namespace()));
     }
-    match child.name() {
-        "running" => Ok(Source::Datastore(Datastore::Running)),
-        "candidate" => Ok(Source::Datastore(Datastore::Candidate)),
-        "startup" => Ok(Source::Datastore(Datastore::Startup)),
-        "config" => Ok(Source::Config(content(&child)?)),
+    match choice.name() {
+        "running" => Ok(Datastore::Running),
+        "candidate" => Ok(Datastore::Candidate),
+        "startup" => Ok(Datastore::Startup),
         // `url` too: its capability is not announced.
         other => Err(unknown_element(other)),
     }

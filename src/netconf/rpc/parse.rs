@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::edit_data::edit_data;
 use super::get_data::get_data;
-use super::parameters::{Parameters, datastore, filter, source};
-use super::{DefaultOperation, Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption};
+use super::parameters::{Parameters, any_source, any_target, datastore, filter, source};
+use super::{Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption};
 use crate::datastore::confirm::{Confirmed, Request};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError, YANG_NAMESPACE};
 use crate::netconf::reply::ReplyHead;
@@ -110,6 +111,7 @@ fn parse(operation: &Element<'_>, message: &[u8]) -> Result<Rpc, Errors> {
         NETCONF_NAMESPACE => Ok(base_operation(operation)?),
         MONITORING_NAMESPACE if operation.name() == "get-schema" => Ok(get_schema(operation)?),
         NMDA_NAMESPACE if operation.name() == "get-data" => Ok(get_data(operation)?),
+        NMDA_NAMESPACE if operation.name() == "edit-data" => Ok(edit_data(operation)?),
         YANG_NAMESPACE if operation.name() == "action" => Ok(Rpc::Action {
             message: text(message),
         }),
@@ -175,13 +177,13 @@ fn base_operation(operation: &Element<'_>) -> Result<Rpc, RpcError> {
             })
         }
         "delete-config" => Ok(Rpc::DeleteConfig {
-            target: only_target(operation)?,
+            target: datastore(&Parameters::read(operation, &["target"])?, "target")?,
         }),
         "lock" => Ok(Rpc::Lock {
-            target: only_target(operation)?,
+            target: any_target(&Parameters::read(operation, &["target"])?)?,
         }),
         "unlock" => Ok(Rpc::Unlock {
-            target: only_target(operation)?,
+            target: any_target(&Parameters::read(operation, &["target"])?)?,
         }),
         "close-session" => Parameters::read(operation, &[]).map(|_| Rpc::CloseSession),
         "discard-changes" => Parameters::read(operation, &[]).map(|_| Rpc::DiscardChanges),
@@ -193,7 +195,7 @@ fn base_operation(operation: &Element<'_>) -> Result<Rpc, RpcError> {
             })
         }
         "validate" => Ok(Rpc::Validate {
-            source: source(&Parameters::read(operation, &["source"])?)?,
+            source: any_source(&Parameters::read(operation, &["source"])?)?,
         }),
         "commit" => commit(operation),
         "cancel-commit" => {
@@ -206,10 +208,6 @@ fn base_operation(operation: &Element<'_>) -> Result<Rpc, RpcError> {
     }
 }
 
-fn only_target(operation: &Element<'_>) -> Result<super::Datastore, RpcError> {
-    datastore(&Parameters::read(operation, &["target"])?, "target")
-}
-
 fn edit_config(operation: &Element<'_>) -> Result<Rpc, RpcError> {
     let known = [
         "target",
@@ -219,14 +217,6 @@ fn edit_config(operation: &Element<'_>) -> Result<Rpc, RpcError> {
         "config",
     ];
     let parameters = Parameters::read(operation, &known)?;
-    let default_operation = parameters.word(
-        "default-operation",
-        &[
-            ("merge", DefaultOperation::Merge),
-            ("replace", DefaultOperation::Replace),
-            ("none", DefaultOperation::None),
-        ],
-    )?;
     let test_option = parameters.word(
         "test-option",
         &[
@@ -245,7 +235,7 @@ fn edit_config(operation: &Element<'_>) -> Result<Rpc, RpcError> {
     )?;
     Ok(Rpc::EditConfig(Edit {
         target: datastore(&parameters, "target")?,
-        default_operation: default_operation.unwrap_or_default(),
+        default_operation: parameters.default_operation()?,
         test_option,
         error_option: error_option.unwrap_or_default(),
         config: parameters

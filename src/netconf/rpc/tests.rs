@@ -224,7 +224,7 @@ fn sources_may_be_datastores_or_configurations() {
     let copy = operation(
         "<copy-config><target><startup/></target><source><running/></source></copy-config>",
     );
-    let source = Source::Datastore(Datastore::Running);
+    let source = Source::Datastore(Named::Element(Datastore::Running));
     assert_eq!(
         copy,
         Rpc::CopyConfig {
