@@ -5,11 +5,11 @@ import subprocess
 from contextlib import suppress
 
 import pytest
+from harness.agent import MONITORING
 from harness.config import authorized_key, cloud, config, limits, member
 from harness.session import BASE_1_0, BASE_1_1, NETCONF, Ended, Reply
 from harness.wait import DEADLINE, wait_until
 
-MONITORING = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
 GET = "<get-config><source><running/></source></get-config>"
 MIB = 1 << 20
 
@@ -145,17 +145,17 @@ def test_a_client_that_says_no_hello_is_ended(by_hand, other):
     assert session.receive_end() == b""
 
 
-def test_a_client_that_never_reads_is_dropped_alone(by_hand, other):
+def test_a_client_that_never_reads_is_dropped_alone(agent, by_hand, other):
     other.edit_config(target="running", config=config(limits(write_timeout=1)))
     session = by_hand()
     session.hello()
-    own = max(session_ids(other))
+    own = max(agent.sessions(other))
     request = f'<get-schema xmlns="{MONITORING}"><identifier>ietf-hardware</identifier></get-schema>'
     message = f'<rpc xmlns="{NETCONF}" message-id="1">{request}</rpc>'.encode()
     for _ in range(400):
         session.send_message(message, read=False)
-    assert own in session_ids(other)
-    wait_until("the session is gone", lambda: own not in session_ids(other))
+    assert own in agent.sessions(other)
+    wait_until("the session is gone", lambda: own not in agent.sessions(other))
 
 
 def test_a_second_hello_and_a_wrong_base_end_the_session(by_hand, other):
@@ -197,8 +197,3 @@ def lockable(session):
         return session.lock("candidate").ok
     except Exception:  # still held
         return False
-
-
-def session_ids(session):
-    data = session.get(filter=("subtree", f'<netconf-state xmlns="{MONITORING}"><sessions/></netconf-state>')).data_ele
-    return {int(each.text) for each in data.iterfind(f".//{{{MONITORING}}}session-id")}

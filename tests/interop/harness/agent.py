@@ -1,5 +1,6 @@
 """The real agent, `tether agent`."""
 
+import os
 import socket
 
 from ncclient import manager
@@ -9,6 +10,7 @@ from .session import Session, over_ssh
 
 PASSWORD = "correct horse"
 SERIAL = "210235A1XXX000000001"
+MONITORING = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
 # Seconds in which ncclient has to be answered.
 ANSWER = 20
 
@@ -41,3 +43,19 @@ class Agent(program.Program):
     def ssh(self, key, user="admin"):
         """A session by hand through the OpenSSH client."""
         return over_ssh(self.port, user, key, self.directory / "ssh.log")
+
+    def descriptors(self):
+        """How many files and sockets it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def memory(self):
+        """Its resident memory, in KiB."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            return int(next(line for line in status if line.startswith("VmRSS:")).split()[1])
+
+    @staticmethod
+    def sessions(session):
+        """The numbers of the sessions that monitoring shows to this one."""
+        wanted = f'<netconf-state xmlns="{MONITORING}"><sessions/></netconf-state>'
+        data = session.get(filter=("subtree", wanted)).data_ele
+        return {int(each.text) for each in data.iterfind(f".//{{{MONITORING}}}session-id")}

@@ -13,6 +13,7 @@ BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 # Where .ci/counterparts puts what it makes.
 COUNTERPARTS = ROOT / ".cargo" / "counterparts"
 TETHER = BINARIES / "tether"
+CROWD = BINARIES / "examples" / "crowd"
 CLOUD = BINARIES / "examples" / "cloud"
 
 
