@@ -28,10 +28,11 @@ def test_a_key_that_is_refused_first_does_not_keep_the_password_from_being_tried
 def test_the_hello_announces_what_the_server_does(connect):
     capabilities = list(connect().server_capabilities)
     for wanted in ("base:1.0", "base:1.1", "capability:candidate:1.0", "capability:writable-running:1.0",
-                   "capability:rollback-on-error:1.0", "capability:validate:1.1"):
+                   "capability:rollback-on-error:1.0", "capability:validate:1.1", "capability:confirmed-commit:1.1",
+                   "capability:xpath:1.0"):
         assert f"urn:ietf:params:netconf:{wanted}" in capabilities
     assert any("yang-library:1.1?revision=2019-01-04&content-id=" in each for each in capabilities)
-    for missing in (":confirmed-commit", ":startup", ":xpath", ":url", ":notification"):
+    for missing in (":startup", ":url", ":notification"):
         assert not any(missing in each for each in capabilities), missing
 
 
@@ -198,14 +199,11 @@ def test_actions_are_called_inside_their_container(connect):
     missing = f'<action xmlns="urn:ietf:params:xml:ns:yang:1">{cloud("<unbind/>")}</action>'
     error = refusal(session.dispatch, to_ele(missing))
     assert error.tag in ("missing-element", "data-missing")
-    assert "code" in error.message and error.path.endswith("unbind")
+    assert "code" in error.message and "unbind" in error.path
 
 
 def test_what_is_not_announced_is_refused(connect):
     session = connect()
-    confirmed = refusal(session.dispatch, to_ele(
-        '<commit xmlns="urn:ietf:params:xml:ns:netconf:base:1.0"><confirmed/></commit>'))
-    assert confirmed.tag in ("unknown-element", "operation-not-supported")
     assert refusal(session.dispatch, to_ele('<make-coffee xmlns="urn:coffee"/>')).tag in (
         "operation-not-supported", "unknown-namespace")
 

@@ -90,11 +90,11 @@ class Session:
         self._last_id += 1
         self.send_message(f'<rpc xmlns="{NETCONF}" message-id="{self._last_id}">{operation}</rpc>'.encode())
 
-    def send_message(self, message, read=True):
+    def send_message(self, message, read=True, seconds=DEADLINE):
         framed = message + END_OF_MESSAGE
         if self._chunked:
             framed = b"\n#%d\n%b\n##\n" % (len(message), message)
-        self.write(framed, read)
+        self.write(framed, read, seconds)
 
     def write(self, octets, read=True, seconds=DEADLINE):
         """Writes octets as they are; `read` says whether what comes meanwhile is taken in."""
