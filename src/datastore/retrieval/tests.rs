@@ -119,7 +119,7 @@ fn the_four_modes_of_defaults_differ_as_the_rfc_says() {
     assert_eq!(
         server(WithDefaults::ReportAllTagged),
         wrap(&format!(
-            "<server><port{tag}>443</port></server><keepalive-interval{tag}>180</keepalive-interval>"
+            "<server><port>443</port></server><keepalive-interval{tag}>180</keepalive-interval>"
         ))
     );
 }

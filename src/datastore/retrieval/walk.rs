@@ -229,7 +229,7 @@ impl Walk {
     fn is_shown(&self, options: &Options, node: Node<'_>) -> bool {
         let by_default = match options.with_defaults {
             WithDefaults::ReportAll | WithDefaults::ReportAllTagged => true,
-            WithDefaults::Trim => !node.is_default() && !node.has_default_value(),
+            WithDefaults::Trim => !node.has_default_value(),
             // RFC 6243, section 2.3.1: of what is not configuration, defaults are reported too.
             WithDefaults::Explicit => !node.is_default() || !node.is_config(),
         };

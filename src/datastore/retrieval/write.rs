@@ -64,7 +64,8 @@ impl Writer {
         with_defaults: WithDefaults,
     ) {
         self.finish_tag(out);
-        let is_tagged = with_defaults == WithDefaults::ReportAllTagged && node.has_default_value();
+        // What somebody set is no default in the basic mode of this server (RFC 6243, section 2.3).
+        let is_tagged = with_defaults == WithDefaults::ReportAllTagged && node.is_default();
         let tag = if is_tagged { DEFAULT_ATTRIBUTE } else { "" };
         // Such values need declarations of their own, and libyang knows which.
         if node.kind() == NodeKind::Any || node.schema().has_qualified_names() {

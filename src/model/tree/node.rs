@@ -101,11 +101,12 @@ impl<'a> Node<'a> {
             (!text.is_null()).then(|| CStr::from_ptr(text).to_str().unwrap_or_default())
         }
     }
-    /// Whether it is a leaf or leaf-list entry with a value that the schema gives by default, set or not (RFC 6243,
-    /// section 2.2).
+    /// Whether it has the value that the schema gives by default, set or not (RFC 6243, section 1.2). The entries of a
+    /// leaf-list have it only together, and so only where nobody set them; for a key no default counts.
     pub fn has_default_value(&self) -> bool {
-        // SAFETY: a live node; what is no term node has no default value.
-        unsafe { ffi::lyd_is_default(self.raw) != 0 }
+        let is_leaf = self.kind() == NodeKind::Leaf && !self.is_key();
+        // SAFETY: a live node, which the kind says is a term node.
+        self.is_default() || is_leaf && unsafe { ffi::lyd_is_default(self.raw) != 0 }
     }
     /// The node and everything below it as one XML element, with every declaration it needs.
     pub fn xml(&self) -> String {
