@@ -98,6 +98,8 @@ pub struct ErrorInfo {
 
 /// The namespace of RFC 6241.
 pub const NETCONF_NAMESPACE: &str = "urn:ietf:params:xml:ns:netconf:base:1.0";
+/// The namespace of ietf-netconf-nmda (RFC 8526).
+pub const NMDA_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda";
 /// The namespace of YANG 1's own error-info elements (RFC 7950, section 15).
 pub const YANG_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:1";
 

@@ -12,6 +12,7 @@ use crate::datastore::confirm::Request;
 use crate::datastore::retrieval::Options;
 
 pub use crate::datastore::retrieval::WithDefaults;
+pub use crate::model::error::NMDA_NAMESPACE;
 pub use parse::{Incoming, read, unknown_namespace, unknown_operation};
 
 /// A configuration datastore, as the parameters name it.
@@ -94,9 +95,6 @@ pub enum ErrorOption {
     /// Leave everything as it was.
     RollbackOnError,
 }
-
-/// The namespace of ietf-netconf-nmda (RFC 8526).
-pub const NMDA_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda";
 
 /// A datastore of NMDA (RFC 8342), named by its identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

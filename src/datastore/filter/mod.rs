@@ -3,7 +3,7 @@
 //! Two points that the RFC leaves to the server:
 //! - the keys of a list entry are part of the output whenever anything of the entry is (section 6.2.5 allows it);
 //! - an element without a namespace, and one that merely stands in the namespace of the message around it, matches
-//!   any namespace: there are no data in the namespace of NETCONF, so it can mean nothing else.
+//!   any namespace: there are no data in the namespaces of these operations, so it can mean nothing else.
 
 mod value;
 mod walk;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 pub use walk::View;
 pub(super) use walk::{Extent, Known, Selected, Set};
 
-use crate::model::error::{ErrorTag, NETCONF_NAMESPACE, RpcError};
+use crate::model::error::{ErrorTag, NETCONF_NAMESPACE, NMDA_NAMESPACE, RpcError};
 use crate::model::tree::SchemaNode;
 use crate::model::xml::{self, Element, Scope};
 
@@ -149,7 +149,10 @@ fn criterion(element: &Element, left: &mut usize) -> Result<Criterion, RpcError>
             canonical: Mutex::new(None),
         }),
     };
-    let any = element.namespace.is_empty() || element.namespace == NETCONF_NAMESPACE;
+    let any = matches!(
+        element.namespace.as_str(),
+        "" | NETCONF_NAMESPACE | NMDA_NAMESPACE
+    );
     Ok(Criterion {
         namespace: (!any).then(|| element.namespace.clone()),
         name: element.name.clone(),

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tether::agent::options::Options;
 use tether::agent::{Agent, AgentError};
 
-use super::{Session, open, options, soon, start_agent};
+use super::{Session, SshSession, open, options, soon, start_agent};
 
 /// Namespace of the module for tests.
 const EXAMPLE: &str = "urn:example:all";
@@ -73,6 +73,13 @@ impl Plain {
     /// One more session of `admin`.
     pub async fn open(&self) -> Session {
         open(&self.agent).await
+    }
+
+    /// A session over SSH.
+    pub async fn ssh(&self, user: &str, password: &str) -> SshSession {
+        SshSession::open(self.agent.ssh_addresses()[0], user, password)
+            .await
+            .expect("the login is refused")
     }
 
     /// Stops the agent; what is left is its directory.
