@@ -124,6 +124,8 @@ fn start_log(options: &Options) -> Result<(), Failure> {
         .map_err(|_| format!("--log {level:?} is no level: error, warn, info, debug or trace"))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would be told on stderr too, and whoever cannot write there panics: a log on a full disk ends no session.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match options.log_format.unwrap_or_default() {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
