@@ -31,8 +31,8 @@
 //! 5. [`tunnel::CloudConnection`] prepared by reserving room in the driver's queue; its `apply` fills it. The driver
 //!    tells [`tunnel::machine`] ★ the new target, and the machine says what to do: nothing, if it is an equal one.
 //!
-//! There is one door to running. Whoever changes it – a manager, the command line – comes through
-//! [`datastore::commit`].
+//! There is one door to running. Whoever changes it – a manager, the command line, a confirmed commit that is taken back
+//! ([`datastore::confirm`]) – comes through [`datastore::commit`].
 //!
 //! # The tunnel
 //! [`tunnel::machine`] takes an event and the time and returns actions; it does no I/O. [`tunnel::driver`] carries

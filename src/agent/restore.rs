@@ -28,11 +28,11 @@ pub(super) fn running(schema: Schema, loaded: &Loaded) -> Result<Tree, AgentErro
 
 /// Takes a confirmed commit back that was pending when the agent ended: "If the device reboots for any reason before
 /// the confirm timeout expires, the server MUST restore the configuration to its state before the confirmed commit was
-/// issued" (RFC 6241, section 8.4.1). That is a commit of its own, and stored before anybody sees what it makes.
+/// issued" (RFC 6241, section 8.4.1). That is a commit of its own. A full disk does not keep the agent from starting
+/// with what is restored.
 ///
 /// # Errors
-/// A store that cannot be written, or whose mark makes no sense: then the agent does not start, rather than with a
-/// configuration that nobody confirmed.
+/// A mark that makes no sense: then the agent does not start, rather than with a configuration that nobody confirmed.
 pub(super) fn take_back(
     schema: Schema,
     store: &Store,
@@ -56,13 +56,17 @@ pub(super) fn take_back(
         store.put_meta(&done)?;
     } else {
         let record = record(loaded.next_commit, CONFIRMED_COMMIT, &back);
-        store.commit(&record, &done)?;
-        loaded.next_commit += 1;
-        loaded.diffs.push(record.diff);
         tracing::warn!(
             commit = record.id,
             "a confirmed commit was pending when the agent ended: it is taken back"
         );
+        loaded.next_commit += 1;
+        loaded.diffs.push(record.diff.clone());
+        if let Err(error) = store.commit(&record, &done) {
+            // The mark stays with it: whatever becomes of this agent, the next falls back to the same.
+            tracing::error!(%error, "that cannot be stored yet; no commit can until it is");
+            store.owe(record, done.into());
+        }
     }
     loaded.meta.remove(BASE_KEY);
     Ok(())

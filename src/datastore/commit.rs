@@ -325,3 +325,6 @@ fn prepare_all(
         .map(prepare)
         .collect::<Result<_, _>>()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,9 +58,9 @@ impl Handle {
         let (ends, ended) = mpsc::unbounded_channel();
         let owner = Owner {
             datastore,
+            unsettled: store.is_unsettled(),
             store,
             waiting: VecDeque::new(),
-            unsettled: false,
         };
         (Self { jobs, ends }, tokio::spawn(owner.run(queue, ended)))
     }

@@ -213,6 +213,34 @@ def test_after_kill_9_at_any_moment_a_confirmed_commit_is_there_if_it_was_confir
     assert rounds > 40 and unconfirmed == 40
 
 
+def test_a_full_disk_does_not_keep_a_confirmed_commit_from_being_taken_back_at_a_start(start, small_disk):
+    agent = start(directory=small_disk / "agent")
+    session = agent.local()
+    session.hello()
+    assert session.rpc(edit(1)).is_ok and session.rpc(COMMIT).is_ok
+    assert session.rpc(edit(2)).is_ok and session.rpc(CONFIRMED.format("")).is_ok
+    agent.kill()
+    ballast = small_disk / "ballast"
+    for _ in range(2):
+        fill(ballast)
+        agent = start(directory=small_disk / "agent")
+        session = agent.local()
+        session.hello()
+        assert number_in(session) == 1
+        agent.kill()
+    agent = start(directory=small_disk / "agent")
+    session = agent.local()
+    session.hello()
+    assert number_in(session) == 1
+    ballast.unlink()
+    assert session.rpc(edit(3)).is_ok and session.rpc(COMMIT).is_ok
+    agent.kill()
+    last = start(directory=small_disk / "agent").local()
+    last.hello()
+    assert number_in(last) == 3
+    last.close()
+
+
 def test_a_commit_survives_an_orderly_restart(start):
     agent = start()
     session = agent.local()

@@ -56,6 +56,14 @@ struct Writer {
     weight: Weight,
     /// The transaction that was refused and may yet be in the file.
     refused: Option<Undo>,
+    /// What has happened and is still to be stored, before anything else.
+    owed: Option<Box<Owed>>,
+}
+
+/// A commit that took effect before it could be stored.
+struct Owed {
+    record: CommitRecord,
+    beside: Vec<MetaChange>,
 }
 
 impl Store {
@@ -85,6 +93,7 @@ impl Store {
                 next_commit: loaded.next_commit,
                 weight,
                 refused: None,
+                owed: None,
             }),
             meta: RwLock::new(loaded.meta.clone()),
             directory: None,
@@ -112,20 +121,30 @@ impl Store {
                 given: record.id,
             });
         }
-        let head = serde_json::to_vec(record).map_err(|error| StoreError::Io(error.into()))?;
-        let undo = Undo {
-            commit: Some(record.id),
-            meta: self.meta_before(beside),
-        };
+        let head = head(record)?;
+        let undo = self.undo(Some(record.id), beside);
         self.write(&mut writer, undo, |transaction| {
             tables::append(transaction, record, &head)?;
             tables::change_meta(transaction, beside)
         })?;
         writer.next_commit += 1;
-        writer.weight.commits += 1;
-        writer.weight.diffs += record.diff.len();
-        self.remember(beside);
+        self.count(&mut writer, record, beside);
         Ok(())
+    }
+
+    /// Takes note of a commit that is in force although [`Store::commit`] has refused it: what a confirmed commit falls
+    /// back to at a start, which the disk says without it, too. It is stored before anything else, as soon as the disk
+    /// works; until then everything else is refused.
+    pub fn owe(&self, record: CommitRecord, beside: Vec<MetaChange>) {
+        let mut writer = self.writer();
+        writer.next_commit = record.id + 1;
+        writer.owed = Some(Box::new(Owed { record, beside }));
+    }
+
+    /// Whether something is still to be stored, see [`Store::settle`].
+    pub fn is_unsettled(&self) -> bool {
+        let writer = self.writer();
+        writer.refused.is_some() || writer.owed.is_some()
     }
 
     /// Whether the differences have grown so many or so heavy that a snapshot should follow.
@@ -163,10 +182,7 @@ impl Store {
     /// As [`Store::commit`].
     pub fn put_meta(&self, changes: &[MetaChange]) -> Result<(), StoreError> {
         let mut writer = self.writer();
-        let undo = Undo {
-            commit: None,
-            meta: self.meta_before(changes),
-        };
+        let undo = self.undo(None, changes);
         self.write(&mut writer, undo, |transaction| {
             tables::change_meta(transaction, changes)
         })?;
@@ -189,8 +205,8 @@ impl Store {
         tables::history(database.as_ref().ok_or_else(closed)?)
     }
 
-    /// Takes a refused transaction out of the file if one may still be there; for idle moments, since every write
-    /// does it first.
+    /// Takes a refused transaction out of the file if one may still be there, and stores what is owed; for idle moments,
+    /// since every write does it first.
     ///
     /// # Errors
     /// Why it could not be done yet.
@@ -219,27 +235,59 @@ impl Store {
     }
 
     fn settle_locked(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        let Some(undo) = &writer.refused else {
-            return Ok(());
-        };
-        let mut database = self
-            .database
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        // The old one first: two of them never have the file open.
-        *database = None;
-        let opened = (self.opener)().map_err(redb::Error::from)?;
-        tables::undo(&opened, undo)?;
-        *database = Some(opened);
-        writer.refused = None;
-        Ok(())
+        if let Some(undo) = &writer.refused {
+            let mut database = self
+                .database
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            // The old one first: two of them never have the file open.
+            *database = None;
+            let opened = (self.opener)().map_err(redb::Error::from)?;
+            tables::undo(&opened, undo)?;
+            *database = Some(opened);
+            writer.refused = None;
+        }
+        match writer.owed.take() {
+            Some(owed) => self.pay(writer, owed),
+            None => Ok(()),
+        }
     }
 
-    fn meta_before(&self, changes: &[MetaChange]) -> Vec<MetaChange> {
-        changes
+    fn pay(&self, writer: &mut Writer, owed: Box<Owed>) -> Result<(), StoreError> {
+        let Owed { record, beside } = owed.as_ref();
+        let head = head(record)?;
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or_else(closed)?;
+        let paid = tables::transact(database, |transaction| {
+            tables::append(transaction, record, &head)?;
+            tables::change_meta(transaction, beside)
+        });
+        match paid {
+            Ok(()) => self.count(writer, record, beside),
+            Err(_) => {
+                writer.refused = Some(self.undo(Some(record.id), beside));
+                writer.owed = Some(owed);
+            }
+        }
+        Ok(paid?)
+    }
+
+    /// After a commit is on the disk.
+    fn count(&self, writer: &mut Writer, record: &CommitRecord, beside: &[MetaChange]) {
+        writer.weight.commits += 1;
+        writer.weight.diffs += record.diff.len();
+        self.remember(beside);
+    }
+
+    /// What is so before a transaction.
+    fn undo(&self, commit: Option<u64>, beside: &[MetaChange]) -> Undo {
+        let before = beside
             .iter()
-            .map(|(key, _)| (key.clone(), self.get_meta(key)))
-            .collect()
+            .map(|(key, _)| (key.clone(), self.get_meta(key)));
+        Undo {
+            commit,
+            meta: before.collect(),
+        }
     }
 
     fn remember(&self, changes: &[MetaChange]) {
@@ -271,6 +319,10 @@ impl std::fmt::Debug for Store {
             .field("directory", &self.directory)
             .finish_non_exhaustive()
     }
+}
+
+fn head(record: &CommitRecord) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(record).map_err(|error| StoreError::Io(error.into()))
 }
 
 fn closed() -> StoreError {

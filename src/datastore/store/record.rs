@@ -12,7 +12,7 @@ pub struct CommitRecord {
     pub id: u64,
     /// When it was made, by the device's clock.
     pub at: SystemTime,
-    /// Who made it.
+    /// Who made it; empty for what the agent does by itself.
     pub user: String,
     /// The NETCONF session it came from; none for what the agent does by itself.
     pub session: Option<u32>,

@@ -24,7 +24,13 @@ async fn running(session: &mut Session) -> u16 {
 
 #[tokio::test(start_paused = true)]
 async fn it_is_announced_with_its_feature() {
-    let (_device, session) = start().await;
+    let (_device, mut session) = start().await;
+    let library = r#"<yang-library xmlns="urn:ietf:params:xml:ns:yang:ietf-yang-library"/>"#;
+    let library = session.get(Some(library)).await.unwrap();
+    let (_, netconf) = library.split_once("<name>ietf-netconf</name>").unwrap();
+    let (netconf, _) = netconf.split_once("</module>").unwrap();
+    assert!(netconf.contains("<feature>confirmed-commit</feature>"));
+    assert!(!netconf.contains("<feature>startup</feature>"));
     let capabilities = &session.server().capabilities;
     let has = |text: &str| capabilities.iter().any(|uri| uri.contains(text));
     assert!(has(

@@ -228,3 +228,40 @@ async fn no_snapshot_is_taken_over_what_may_be_taken_back() {
     assert_eq!(loaded.diffs.len(), 1);
     assert!(loaded.snapshot.is_some_and(|snapshot| !snapshot.is_empty()));
 }
+
+/// A start that finds a pending commit and a disk that fails: it goes on with what is restored, and makes it good.
+#[test]
+fn a_rollback_at_a_start_that_cannot_be_stored_is_owed_and_paid_before_anything_else() {
+    for errno in [ENOSPC, EIO] {
+        for after in 0.. {
+            let disk = Disk::default();
+            let store = make(&disk);
+            store.snapshot(0, b"").unwrap();
+            store
+                .commit(&record(1, b"a"), &[meta(BASE_KEY, b"0")])
+                .unwrap();
+            let back = record(2, b"back");
+            let gone = [(BASE_KEY.to_owned(), None)];
+            disk.inject(Fault::From { after, errno });
+            if store.commit(&back, &gone).is_ok() {
+                assert!(after > 3, "only {after} points");
+                break;
+            }
+            store.owe(back, gone.to_vec());
+            store.commit(&record(3, b"c"), &[]).unwrap_err();
+            store.settle().unwrap_err();
+            assert!(store.is_unsettled());
+            disk.inject(Fault::None);
+            // A start from this disk finds the same to fall back to, or that it was done.
+            let found = on_disk(&disk);
+            let is_pending = found.meta.contains_key(BASE_KEY);
+            assert_eq!(found.diffs.len(), if is_pending { 1 } else { 2 });
+            store.commit(&record(3, b"c"), &[]).unwrap();
+            assert!(!store.is_unsettled());
+            let found = on_disk(&disk);
+            assert_eq!(found.diffs, [b"a".as_slice(), b"back", b"c"]);
+            assert!(found.meta.is_empty());
+            assert_eq!(store.history().unwrap().len(), 3);
+        }
+    }
+}
