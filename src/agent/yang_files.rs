@@ -4,7 +4,6 @@
 //! given, then among the modules of the agent, then beside the file that asks for it, as `NAME.yang` or
 //! `NAME@REVISION.yang` (RFC 7950, section 5.2), not in folders below. A module found beside is only imported from.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,18 +19,19 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Vec<ExtraModule>, OptionsError> 
     for file in files {
         modules.push((file.clone(), read_one(file)?));
     }
-    let mut known: HashSet<String> = modules.iter().map(|(_, module)| name(module)).collect();
     let mut asked = 0;
     while let Some((file, module)) = modules.get(asked) {
         asked += 1;
         let (file, needs) = (file.clone(), module.needs().to_vec());
         for needed in needs {
-            if known.contains(&needed.name) || Schema::brings(&needed.name) {
+            let is_it = |(_, module): &(PathBuf, ExtraModule)| is(module, &needed);
+            if modules.iter().any(is_it) || Schema::brings(&needed) {
                 continue;
             }
-            if let Some(found) = beside(&file, &needed) {
+            // A file that was read is not what is needed, but for another revision of it.
+            let unread = |found: &PathBuf| modules.iter().all(|(file, _)| file != found);
+            if let Some(found) = beside(&file, &needed).filter(unread) {
                 let module = read_one(&found)?.for_others();
-                known.insert(name(&module));
                 modules.push((found, module));
             }
         }
@@ -39,8 +39,9 @@ pub(super) fn read(files: &[PathBuf]) -> Result<Vec<ExtraModule>, OptionsError> 
     Ok(modules.into_iter().map(|(_, module)| module).collect())
 }
 
-fn name(module: &ExtraModule) -> String {
-    module.name().to_owned()
+fn is(module: &ExtraModule, needed: &Needed) -> bool {
+    let has = |revision: &str| module.revision() == Some(revision);
+    module.name() == needed.name && needed.revision.as_deref().is_none_or(has)
 }
 
 fn read_one(file: &Path) -> Result<ExtraModule, OptionsError> {

@@ -40,5 +40,7 @@ pub const HARDWARE: &str = "/ietf-hardware:hardware";
 pub const LIMITS: &str = "/device-management:device-management/limits";
 /// Monitoring state (RFC 6022).
 pub const NETCONF_STATE: &str = "/ietf-netconf-monitoring:netconf-state";
+/// The list of modules (RFC 8525).
+pub const YANG_LIBRARY: &str = "/ietf-yang-library:yang-library";
 /// Access control (RFC 8341).
 pub const NACM: &str = "/ietf-netconf-acm:nacm";

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use yang5::context::{Context, ContextFlags, EmbeddedModuleKey, EmbeddedModules};
-use yang5::schema::SchemaModule;
 
 use super::tree::{RawContext, SchemaNode};
 
 mod extra;
+mod list;
 
 pub use extra::{ExtraModule, Needed, NoModule};
+pub use list::{Module, SchemaText};
 
 include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 
@@ -83,23 +84,7 @@ pub enum SchemaError {
 pub struct Schema {
     context: &'static Context,
     raw: RawContext,
-}
-
-/// A module as yang-library and the hello list it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Module {
-    /// Module name.
-    pub name: String,
-    /// Latest revision date, if any.
-    pub revision: Option<String>,
-    /// XML namespace.
-    pub namespace: String,
-    /// False for a module that only lends types and groupings.
-    pub implemented: bool,
-    /// Enabled features.
-    pub features: Vec<String>,
-    /// Whether it is written in YANG 1.1, and so announced by yang-library alone (RFC 7950, section 5.6.4).
-    pub yang_1_1: bool,
+    content_id: &'static str,
 }
 
 impl Schema {
@@ -159,29 +144,24 @@ impl Schema {
         }
         let context = Box::leak(Box::new(context));
         let raw = RawContext::of(context).ok_or_else(nothing)?;
-        Ok(Self { context, raw })
+        let content_id = list::content_id(context, extra).leak();
+        Ok(Self {
+            context,
+            raw,
+            content_id,
+        })
     }
 
-    /// Whether the agent has a module of this name, though perhaps only to import from.
-    pub fn brings(name: &str) -> bool {
-        MODULES.iter().any(|(own, ..)| *own == name)
+    /// Whether the agent has what is needed, though perhaps only to import from.
+    pub fn brings(needed: &Needed) -> bool {
+        let has = |revision: &str| needed.revision.as_deref().is_none_or(|it| it == revision);
+        let mut own = MODULES.iter();
+        own.any(|(name, revision, _)| *name == needed.name && has(revision))
     }
 
     /// The pointer to the context, for the tree alone.
     pub(super) fn raw(self) -> RawContext {
         self.raw
-    }
-
-    /// Every module, implemented or imported, internal ones included.
-    pub fn modules(self) -> impl Iterator<Item = Module> {
-        self.context.modules(false).map(|module| Module {
-            name: module.name().to_owned(),
-            revision: module.revision().map(str::to_owned),
-            namespace: module.namespace().to_owned(),
-            implemented: module.is_implemented(),
-            features: features(&module),
-            yang_1_1: is_yang_1_1(&module),
-        })
     }
 
     /// Namespace of an implemented module.
@@ -221,30 +201,6 @@ impl Schema {
         let module = self.context.get_module_implemented(module);
         module.is_some_and(|module| SchemaNode::has_identity(&module, name))
     }
-
-    /// The text of a module in YANG or YIN (RFC 6022, section 3.1).
-    pub fn text(self, name: &str, revision: Option<&str>, yin: bool) -> Option<String> {
-        let module = match revision {
-            Some(revision) => self.context.get_module(name, Some(revision)),
-            None => self
-                .context
-                .get_module_implemented(name)
-                .or_else(|| self.context.get_module_latest(name)),
-        }?;
-        let format = if yin {
-            yang5::schema::SchemaOutputFormat::YIN
-        } else {
-            yang5::schema::SchemaOutputFormat::YANG
-        };
-        module
-            .print_string(format, yang5::schema::SchemaPrinterFlags::empty())
-            .ok()
-    }
-
-    /// A number that changes with the set of modules (RFC 8525, content-id).
-    pub fn content_id(self) -> u16 {
-        self.context.get_module_set_id()
-    }
 }
 
 /// A module's name, and where it comes from.
@@ -261,8 +217,11 @@ fn check_names(extra: &[ExtraModule]) -> Result<(), SchemaError> {
         if IMPLEMENTED.iter().any(|(name, _)| *name == module.name()) {
             return Err(SchemaError::Own(told(module)));
         }
-        let before = &extra[..index];
-        if before.iter().any(|other| other.name() == module.name()) {
+        let is_other = |other: &ExtraModule| {
+            let both = other.is_implemented() && module.is_implemented();
+            other.name() == module.name() && (both || other.revision() == module.revision())
+        };
+        if extra[..index].iter().any(is_other) {
             return Err(SchemaError::Twice(told(module)));
         }
     }
@@ -288,9 +247,9 @@ fn embedded(extra: &[ExtraModule]) -> EmbeddedModules {
     }
     // Leaked with the context.
     let kept = |text: &str| -> &'static str { text.to_owned().leak() };
+    // Another revision of a published module that the agent only imports from takes its place.
+    modules.retain(|key, _| extra.iter().all(|module| module.name() != key.mod_name()));
     for module in extra {
-        // Another revision of a published module that the agent only imports from.
-        modules.retain(|key, _| key.submod_name().is_some() || key.mod_name() != module.name());
         let (name, revision) = (kept(module.name()), module.revision().map(kept));
         let key = match module.belongs_to() {
             Some(whole) => EmbeddedModuleKey::new(kept(whole), None, Some(name), revision),
@@ -299,24 +258,6 @@ fn embedded(extra: &[ExtraModule]) -> EmbeddedModules {
         modules.insert(key, kept(module.text()));
     }
     modules
-}
-
-fn features(module: &SchemaModule<'_>) -> Vec<String> {
-    let listed = IMPLEMENTED.iter().find(|(name, _)| *name == module.name());
-    let names = listed.map_or(&[][..], |(_, features)| *features);
-    names
-        .iter()
-        .filter(|name| module.feature_value(name).unwrap_or(false))
-        .map(|name| (*name).to_owned())
-        .collect()
-}
-
-fn is_yang_1_1(module: &SchemaModule<'_>) -> bool {
-    let embedded = MODULES.iter().find(|(name, ..)| *name == module.name());
-    // Those of libyang itself and of `--yang` are not embedded; hellos lose nothing by leaving them out.
-    embedded.is_none_or(|(.., text)| {
-        text.contains("yang-version 1.1") || text.contains("yang-version \"1.1\"")
-    })
 }
 
 #[cfg(test)]

@@ -102,7 +102,9 @@ fn nodes(schema: Schema) -> Vec<SchemaNode> {
         for root in schema.roots(module) {
             collect(root, &mut nodes);
         }
-        let text = schema.text(module, None, false).unwrap();
+        let texts = schema.texts();
+        let text = texts.iter().find(|text| text.identifier == *module);
+        let text = schema.text(text.unwrap(), false).unwrap();
         let lines = text.lines().filter_map(|line| {
             line.strip_prefix("  notification ")?
                 .split_whitespace()

@@ -27,6 +27,7 @@ mod expression;
 mod extension;
 mod failure;
 mod lookup;
+pub(super) mod module;
 mod node;
 mod operation;
 mod pairs;
@@ -132,11 +133,12 @@ impl Tree {
     /// `/yang-library` and `/modules-state` of the schema (RFC 8525), with its content-id.
     pub fn yang_library(schema: Schema) -> Self {
         let mut root = std::ptr::null_mut();
-        // SAFETY: the format takes one unsigned number; the nodes are fresh, or null on an error.
+        // SAFETY: the format takes one text, which outlives the call; the nodes are fresh, or null on an error.
         unsafe {
-            let format = c"%u";
-            let id = std::os::raw::c_uint::from(schema.content_id());
-            ffi::ly_ctx_get_yanglib_data(raw_context(schema), &mut root, format.as_ptr(), id);
+            let format = c"%s";
+            let id = CString::new(schema.content_id()).unwrap_or_default();
+            let context = raw_context(schema);
+            ffi::ly_ctx_get_yanglib_data(context, &mut root, format.as_ptr(), id.as_ptr());
             Self::adopt(schema, root)
         }
     }

@@ -57,7 +57,7 @@ impl SchemaNode {
 }
 
 /// An array of libyang, which keeps its length in the word before the first element.
-fn sized<T>(raw: *const T) -> &'static [T] {
+pub(super) fn sized<T>(raw: *const T) -> &'static [T] {
     if raw.is_null() {
         return &[];
     }

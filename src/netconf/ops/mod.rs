@@ -281,6 +281,9 @@ pub fn capabilities(schema: Schema) -> Vec<String> {
         if !module.features.is_empty() {
             uri.push_str(&format!("&features={}", module.features.join(",")));
         }
+        if !module.deviations.is_empty() {
+            uri.push_str(&format!("&deviations={}", module.deviations.join(",")));
+        }
         list.push(uri);
     }
     list

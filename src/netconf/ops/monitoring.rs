@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::datastore::{Datastore, SessionId, Target};
 use crate::model::error::RpcError;
 use crate::model::paths;
+use crate::model::schema::Schema;
 use crate::model::tree::Tree;
 use crate::netconf::operations::{Peer, Statistics, Transport};
 
@@ -95,15 +96,14 @@ impl Monitoring {
                 into.set(&format!("{lock}/locked-time"), Some(&date_and_time(since)))?;
             }
         }
-        for module in datastore.schema().modules() {
-            let version = module.revision.clone().unwrap_or_default();
+        for text in datastore.schema().texts() {
+            let (identifier, version) = (&text.identifier, &text.version);
             for format in ["yang", "yin"] {
                 let schema = format!(
-                    "{}/schemas/schema[identifier='{}'][version='{version}'][format='{MODULE}:{format}']",
-                    paths::NETCONF_STATE,
-                    module.name
+                    "{}/schemas/schema[identifier='{identifier}'][version='{version}'][format='{MODULE}:{format}']",
+                    paths::NETCONF_STATE
                 );
-                into.set(&format!("{schema}/namespace"), Some(&module.namespace))?;
+                into.set(&format!("{schema}/namespace"), Some(&text.namespace))?;
                 into.set(&format!("{schema}/location[.='NETCONF']"), None)?;
             }
         }
@@ -158,6 +158,25 @@ impl SessionState {
         )?;
         counters(into, &path, self.statistics)
     }
+}
+
+/// Adds `/yang-library` and `/modules-state`, with the datastores there are (RFC 8525, section 3).
+pub fn yang_library(schema: Schema, into: &mut Tree) {
+    let mut library = Tree::yang_library(schema);
+    let startup = schema.has_startup().then_some("startup");
+    for name in ["running", "candidate", "operational"]
+        .into_iter()
+        .chain(startup)
+    {
+        let path = format!(
+            "{}/datastore[name='ietf-datastores:{name}']/schema",
+            paths::YANG_LIBRARY
+        );
+        // The one schema that libyang makes of its modules.
+        let set = library.set(&path, Some("complete"));
+        debug_assert!(set.is_ok(), "{set:?}");
+    }
+    into.merge(library);
 }
 
 /// The grouping common-counters.

@@ -175,7 +175,7 @@ fn state(
         debug_assert!(false, "the counters of access control: {error}");
     }
     if reaches(monitoring::YANG_LIBRARY) {
-        state.merge(Tree::yang_library(schema));
+        monitoring::yang_library(schema, &mut state);
     }
     state
 }

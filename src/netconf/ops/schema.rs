@@ -3,7 +3,7 @@
 use quick_xml::escape::escape;
 
 use crate::model::error::{ErrorTag, Errors, RpcError};
-use crate::model::schema::Schema;
+use crate::model::schema::{Schema, SchemaText};
 use crate::netconf::reply::Reply;
 
 pub(super) fn get_schema(
@@ -21,13 +21,31 @@ pub(super) fn get_schema(
         }
     };
     // An empty version is that of a module without revision.
-    let version = version.filter(|version| !version.is_empty());
-    let text = schema.text(identifier, version, yin).ok_or_else(|| {
-        let version = version
-            .map(|version| format!(" of {version}"))
-            .unwrap_or_default();
-        refused(format!("there is no schema {identifier}{version}"))
-    })?;
+    let is_asked = |text: &SchemaText| {
+        text.identifier == identifier && version.is_none_or(|version| text.version == version)
+    };
+    let found: Vec<_> = schema.texts().into_iter().filter(is_asked).collect();
+    let text = match found.as_slice() {
+        [text] => schema.text(text, yin).ok_or_else(|| {
+            let words = format!("the schema {identifier} cannot be written");
+            RpcError::application(ErrorTag::OperationFailed, words)
+        })?,
+        [] => {
+            let version = version.map(|version| format!(" of revision \"{version}\""));
+            let version = version.unwrap_or_default();
+            return Err(refused(format!("there is no schema {identifier}{version}")).into());
+        }
+        several => {
+            let versions: Vec<_> = several.iter().map(|text| text.version.as_str()).collect();
+            let words = format!(
+                "there are several schemas {identifier}; ask for one of the versions {}",
+                versions.join(", ")
+            );
+            return Err(RpcError::application(ErrorTag::OperationFailed, words)
+                .app_tag("data-not-unique")
+                .into());
+        }
+    };
     Ok(Reply::Output(format!(
         r#"<data xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring">{}</data>"#,
         escape(text)

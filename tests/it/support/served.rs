@@ -63,6 +63,11 @@ impl Served {
         Self::start_with(schema, &[ADMIN, config].concat(), parts)
     }
 
+    /// A device with access control, and with these modules beside its own.
+    pub fn with_modules(modules: &[ExtraModule]) -> Self {
+        Self::start_with(Schema::load(modules).unwrap(), ADMIN, Parts::default())
+    }
+
     /// A device with this configuration and these parts.
     pub fn start_with(schema: Schema, config: &str, parts: Parts) -> Self {
         let directory = TempDir::new().unwrap();
