@@ -12,6 +12,7 @@ mod errors;
 mod filters;
 mod further_modules;
 mod machine;
+mod messages;
 mod monitoring;
 mod nacm;
 mod netconf;

@@ -367,7 +367,7 @@ async fn the_library_agrees_with_the_hello_the_schemas_and_its_older_form() {
     assert_eq!(older_names, names);
     // One content-id everywhere.
     let id = texts(&library(&mut session).await, &["content-id"]).remove(0);
-    assert_eq!(texts(&older, &["module-set-id"]), [id.clone()]);
+    assert_eq!(texts(&older, &["module-set-id"]), std::slice::from_ref(&id));
     let expected = format!(
         "urn:ietf:params:netconf:capability:yang-library:1.1?revision=2019-01-04&content-id={id}"
     );
