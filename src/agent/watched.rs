@@ -37,6 +37,10 @@ impl<T: Default + Send + Sync + 'static> Watched<T> {
 }
 
 impl<T: Send + Sync + 'static> ConfigSubscriber for Watched<T> {
+    fn reads(&self) -> Option<Vec<&'static str>> {
+        Some(vec![self.container])
+    }
+
     fn prepare(&mut self, change: &Change<'_>) -> Result<Box<dyn Prepared>, RpcError> {
         if !change.at_start && !change.diff.touches(self.container) {
             return Ok(Box::new(|| {}));

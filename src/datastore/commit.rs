@@ -14,10 +14,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::model::error::Errors;
-use crate::model::tree::{Diff, Snapshot, Tree};
+use crate::model::error::{Errors, RpcError};
+use crate::model::paths;
+use crate::model::tree::{Diff, Scope, Snapshot, Tree};
 
 use super::confirm::{BASE_KEY, Effect, Request};
+use super::draft::{Draft, Next};
 use super::nacm::Nacm;
 use super::store::MetaChange;
 use super::subscriber::{Change, ConfigSubscriber, Prepared};
@@ -61,7 +63,7 @@ pub(super) struct StagedRecord {
 /// What running becomes.
 pub(super) struct StagedChange {
     record: Option<StagedRecord>,
-    running: Snapshot,
+    running: Next,
     nacm: Arc<Nacm>,
     prepared: Vec<Box<dyn Prepared>>,
 }
@@ -90,7 +92,10 @@ impl Datastore {
         self.lock_of(Target::Candidate).writable_by(by.session)?;
         let effect = self.confirm.admit(by.session, request)?;
         let change = match &self.candidate {
-            Some(candidate) => self.stage(candidate.duplicate(), by)?,
+            Some(candidate) => {
+                let draft = candidate.draft(&self.running, &self.constraints)?;
+                self.stage(draft, by)?
+            }
             None => None,
         };
         Ok(self.step(by, change, effect, true))
@@ -145,20 +150,35 @@ impl Datastore {
     ///
     /// # Errors
     /// `in-use` under another session's lock or while its confirmed commit is pending; else as [`Datastore::commit`].
-    pub fn replace_running(&mut self, tree: Tree, by: &Author) -> Result<Step, Errors> {
+    pub fn replace_running(
+        &mut self,
+        draft: impl Into<Draft>,
+        by: &Author,
+    ) -> Result<Step, Errors> {
         self.writable_by(Target::Running, by.session)?;
-        let change = self.stage(tree, by)?;
+        let change = self.stage(draft.into(), by)?;
         Ok(self.step(by, change, Effect::None, false))
     }
 
     /// Everything that may refuse and needs no disk; none if there is no difference.
-    fn stage(&mut self, mut new: Tree, by: &Author) -> Result<Option<StagedChange>, Errors> {
-        new.validate()?;
-        let diff = self.running.diff(&new)?;
+    fn stage(&mut self, draft: Draft, by: &Author) -> Result<Option<StagedChange>, Errors> {
+        let draft = self.with_defaults(draft)?;
+        let diff = draft.diff(&self.running)?;
         if !by.recovery {
             self.nacm.check(by, &diff)?;
         }
-        self.prepare(new, &diff)
+        self.prepare(draft, &diff)
+    }
+
+    /// Validates a configuration.
+    fn with_defaults(&self, draft: Draft) -> Result<Draft, Errors> {
+        Ok(match draft {
+            Draft::Whole(mut tree) => {
+                tree.validate()?;
+                Draft::Whole(tree)
+            }
+            Draft::Part(part) => part.validated(&self.running, &self.constraints)?.into(),
+        })
     }
 
     /// The same for what a pending commit falls back to: it was running before, so it is valid.
@@ -172,26 +192,65 @@ impl Datastore {
             "a confirmed commit is taken back"
         );
         let diff = self.running.diff(&base)?;
-        self.prepare(base, &diff)
+        self.prepare(base.into(), &diff)
     }
 
-    fn prepare(&mut self, new: Tree, diff: &Diff) -> Result<Option<StagedChange>, Errors> {
+    fn prepare(&mut self, draft: Draft, diff: &Diff) -> Result<Option<StagedChange>, Errors> {
         if diff.is_empty() {
             return Ok(None);
         }
+        let (draft, prepared) = self.ask_all(draft, diff)?;
+        let nacm = match diff.touches(paths::NACM) {
+            true => Arc::new(self.nacm.reread(draft.after())),
+            false => Arc::clone(&self.nacm),
+        };
+        Ok(Some(StagedChange {
+            record: self.startup.is_none().then(|| self.record(diff)),
+            nacm,
+            running: draft.into(),
+            prepared,
+        }))
+    }
+
+    /// Every part of the agent prepares. Gives the configuration back with all that somebody looked at.
+    fn ask_all(
+        &mut self,
+        draft: Draft,
+        diff: &Diff,
+    ) -> Result<(Draft, Vec<Box<dyn Prepared>>), Errors> {
+        let draft = match draft {
+            Draft::Part(part) => {
+                let read = self.read_of(diff);
+                part.widened(&self.running, &read, &self.constraints)?
+                    .into()
+            }
+            whole => whole,
+        };
         let change = Change {
-            old: &self.running,
-            new: &new,
+            old: draft.before(&self.running),
+            new: draft.after(),
             diff,
             at_start: false,
         };
         let prepared = prepare_all(&mut self.parts.subscribers, &change)?;
-        Ok(Some(StagedChange {
-            record: self.startup.is_none().then(|| self.record(diff)),
-            nacm: Arc::new(self.nacm.reread(&new)),
-            running: Snapshot::new(new),
-            prepared,
-        }))
+        Ok((draft, prepared))
+    }
+
+    /// What the parts of the agent read of a change.
+    fn read_of(&self, diff: &Diff) -> Scope {
+        let mut scope = Scope::default();
+        let access = vec![paths::NACM];
+        let asked = self.parts.subscribers.iter().map(|part| part.reads());
+        for reads in asked.chain([Some(access)]) {
+            let Some(reads) = reads else {
+                return Scope::everything();
+            };
+            let touched = reads.into_iter().filter(|path| diff.touches(path));
+            for container in touched.filter_map(|path| self.schema.at(path)) {
+                scope.take_container(container);
+            }
+        }
+        scope
     }
 
     pub(super) fn record(&self, diff: &Diff) -> StagedRecord {
@@ -246,22 +305,17 @@ impl Datastore {
     ///
     /// # Errors
     /// Every violation, or what a part of the agent refuses.
-    pub fn validate(&mut self, new: Tree) -> Result<(), Errors> {
-        self.validated(new).map(drop)
+    pub fn validate(&mut self, draft: impl Into<Draft>) -> Result<(), Errors> {
+        self.validated(draft.into()).map(drop)
     }
 
     /// The same; gives the configuration back, with its defaults.
-    pub(super) fn validated(&mut self, mut new: Tree) -> Result<Tree, Errors> {
-        new.validate()?;
-        let diff = self.running.diff(&new)?;
-        let change = Change {
-            old: &self.running,
-            new: &new,
-            diff: &diff,
-            at_start: false,
-        };
-        drop(prepare_all(&mut self.parts.subscribers, &change)?);
-        Ok(new)
+    pub(super) fn validated(&mut self, draft: Draft) -> Result<Draft, Errors> {
+        let draft = self.with_defaults(draft)?;
+        let diff = draft.diff(&self.running)?;
+        let (draft, prepared) = self.ask_all(draft, &diff)?;
+        drop(prepared);
+        Ok(draft)
     }
 
     /// Takes over what was stored; cannot fail. A time that it starts counts from `now`.
@@ -279,8 +333,12 @@ impl Datastore {
                 .confirm
                 .committed(staged.effect, now, || running.clone());
         };
-        let before = std::mem::replace(&mut self.running, change.running);
-        self.confirm.committed(staged.effect, now, || before);
+        let running = &self.running;
+        self.confirm
+            .committed(staged.effect, now, || running.clone());
+        if let Err(error) = self.become_running(change.running) {
+            tracing::error!(%error, "the stored configuration could not be taken over in full");
+        }
         self.nacm = change.nacm;
         for prepared in change.prepared {
             // Whatever becomes of one part, the others take over what is stored.
@@ -289,6 +347,18 @@ impl Datastore {
                 tracing::error!("a part of the agent broke down while it took a commit over");
             }
         }
+    }
+
+    /// Makes running another one. A candidate with changes stays what it is, the changes of running aside.
+    fn become_running(&mut self, next: Next) -> Result<(), RpcError> {
+        let constraints = &self.constraints;
+        let candidate = self.candidate.take();
+        let kept = candidate.map(|candidate| next.keep(candidate, &self.running, constraints));
+        next.replace(&mut self.running)?;
+        if let Some(kept) = kept {
+            self.candidate = Some(kept?.rebased(&self.running, constraints)?);
+        }
+        Ok(())
     }
 
     /// The number the next commit bears.

@@ -5,6 +5,7 @@
 
 pub mod commit;
 pub mod confirm;
+mod draft;
 pub mod driver;
 pub mod edit;
 pub mod filter;
@@ -26,15 +27,18 @@ use std::time::SystemTime;
 
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
-use crate::model::tree::{Snapshot, Tree};
+use crate::model::tree::{Constraints, Snapshot, Tree};
 use crate::model::xml::Element;
 use confirm::Confirm;
+use draft::Candidate;
 use edit::{EditOptions, Sealer, Secrets};
 use lock::Lock;
 use nacm::Nacm;
+use part::Part;
 use subscriber::{ActionHandler, ConfigSubscriber, StateProvider};
 
 pub use commit::{Staged, Step};
+pub use draft::Draft;
 
 /// The number of a session, from 1 (RFC 6241, section 8.1); 0 stands for the agent itself.
 pub type SessionId = u32;
@@ -95,9 +99,11 @@ pub struct Parts {
 /// Running, candidate, startup and operational, with what guards them.
 pub struct Datastore {
     schema: Schema,
+    /// What of the schema a change of a part can touch elsewhere.
+    constraints: Constraints,
     running: Snapshot,
     /// None while it equals running.
-    candidate: Option<Snapshot>,
+    candidate: Option<Candidate>,
     /// What is stored, on a device where that is not running.
     startup: Option<Snapshot>,
     running_lock: Lock,
@@ -127,6 +133,7 @@ impl Datastore {
         let running = Snapshot::new(running);
         let mut datastore = Self {
             schema,
+            constraints: Constraints::of(schema),
             startup: schema.has_startup().then(|| running.clone()),
             running,
             candidate: None,
@@ -150,19 +157,22 @@ impl Datastore {
 
     /// A datastore's configuration. Without a startup datastore the agent starts with running.
     pub fn config(&self, target: Target) -> &Tree {
-        match target {
-            Target::Running => &self.running,
-            Target::Startup => self.startup.as_ref().unwrap_or(&self.running),
-            Target::Candidate => self.candidate.as_ref().unwrap_or(&self.running),
-        }
+        self.shared(target)
     }
 
     /// The same to read later, when the datastore may have changed.
     pub fn snapshot(&self, target: Target) -> Snapshot {
+        self.shared(target).clone()
+    }
+
+    fn shared(&self, target: Target) -> &Snapshot {
+        let running = &self.running;
         match target {
-            Target::Running => self.running.clone(),
-            Target::Startup => self.startup.as_ref().unwrap_or(&self.running).clone(),
-            Target::Candidate => self.candidate.as_ref().unwrap_or(&self.running).clone(),
+            Target::Running => running,
+            Target::Startup => self.startup.as_ref().unwrap_or(running),
+            Target::Candidate => {
+                (self.candidate.as_ref()).map_or(running, |candidate| candidate.snapshot(running))
+            }
         }
     }
 
@@ -248,12 +258,11 @@ impl Datastore {
     }
 
     fn is_candidate_changed(&self) -> bool {
-        self.candidate
-            .as_ref()
-            .is_some_and(|candidate| match self.running.diff(candidate) {
-                Ok(diff) => !diff.is_empty(),
-                Err(_) => true,
-            })
+        self.candidate.as_ref().is_some_and(|candidate| {
+            candidate
+                .diff(&self.running)
+                .map_or(true, |diff| !diff.is_empty())
+        })
     }
 
     /// `<discard-changes>` (RFC 6241, section 8.3.4.2).
@@ -276,9 +285,9 @@ impl Datastore {
         by: &Author,
         config: &[Element],
         options: EditOptions,
-    ) -> Result<Tree, Errors> {
+    ) -> Result<Draft, Errors> {
         match self.edited_in_part(target, by, config, options)? {
-            (tree, errors) if errors.is_empty() => Ok(tree),
+            (draft, errors) if errors.is_empty() => Ok(draft),
             (_, errors) => Err(errors),
         }
     }
@@ -293,13 +302,61 @@ impl Datastore {
         by: &Author,
         config: &[Element],
         options: EditOptions,
-    ) -> Result<(Tree, Errors), Errors> {
+    ) -> Result<(Draft, Errors), Errors> {
         self.writable_by(target, by.session)?;
-        let mut tree = self.config(target).duplicate();
-        let mut errors = self.apply(&mut tree, by, config, options)?;
+        match self.to_edit(target, config, options)? {
+            Draft::Whole(mut tree) => {
+                let errors = self.edit(by, &mut tree, config, options, |datastore, tree| {
+                    datastore.check_access(by, datastore.config(target), tree)
+                })?;
+                Ok((Draft::Whole(tree), errors))
+            }
+            Draft::Part(mut part) => {
+                let before = part.after().duplicate();
+                let errors = part.change(|tree| {
+                    self.edit(by, tree, config, options, |datastore, tree| {
+                        datastore.check_access(by, &before, tree)
+                    })
+                })?;
+                Ok((Draft::Part(part), errors))
+            }
+        }
+    }
+
+    /// What an edit of a datastore works on: a copy of as much as it can touch.
+    fn to_edit(
+        &self,
+        target: Target,
+        config: &[Element],
+        options: EditOptions,
+    ) -> Result<Draft, RpcError> {
+        let (running, constraints) = (&self.running, &self.constraints);
+        let scope = edit::scope(self.schema, config, options);
+        if scope.is_everything() || target == Target::Startup {
+            return Ok(Draft::Whole(self.config(target).duplicate()));
+        }
+        match self
+            .candidate
+            .as_ref()
+            .filter(|_| target == Target::Candidate)
+        {
+            Some(candidate) => candidate.widened(running, &scope, constraints),
+            None => Part::of(running, scope, constraints).map(Draft::from),
+        }
+    }
+
+    fn edit(
+        &mut self,
+        by: &Author,
+        tree: &mut Tree,
+        config: &[Element],
+        options: EditOptions,
+        check_access: impl FnOnce(&Self, &Tree) -> Result<(), RpcError>,
+    ) -> Result<Errors, Errors> {
+        let mut errors = self.apply(tree, by, config, options)?;
         if errors.is_empty() || options.continue_on_error {
-            match self.check_access(by, self.config(target), &tree) {
-                Ok(()) => return Ok((tree, errors)),
+            match check_access(self, tree) {
+                Ok(()) => return Ok(errors),
                 Err(denied) => errors.push(denied),
             }
         }
@@ -353,14 +410,37 @@ impl Datastore {
         Ok(errors)
     }
 
-    /// Makes a tree the candidate.
+    /// Makes a configuration the candidate.
     ///
     /// # Errors
     /// `in-use` under another session's lock.
-    pub fn set_candidate(&mut self, tree: Tree, by: &Author) -> Result<(), RpcError> {
+    pub fn set_candidate(&mut self, draft: impl Into<Draft>, by: &Author) -> Result<(), RpcError> {
         self.candidate_lock.writable_by(by.session)?;
-        self.candidate = Some(Snapshot::new(tree));
+        self.candidate = Some(draft.into().into());
         Ok(())
+    }
+
+    /// A copy of a datastore's configuration.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn draft(&self, target: Target) -> Result<Draft, RpcError> {
+        match self
+            .candidate
+            .as_ref()
+            .filter(|_| target == Target::Candidate)
+        {
+            Some(candidate) => candidate.draft(&self.running, &self.constraints),
+            None => Ok(Draft::Whole(self.config(target).duplicate())),
+        }
+    }
+
+    /// A copy of a configuration that is not in a datastore yet.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn copy(&self, draft: &Draft) -> Result<Draft, RpcError> {
+        draft.copy(&self.running, &self.constraints)
     }
 
     /// Checks that a user may turn one configuration into another.

@@ -51,6 +51,17 @@ impl Part {
         Ok(part)
     }
 
+    /// The same outcome, told by its difference to another configuration, from which this part differs and no other.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn rebased(self, whole: &Tree, constraints: &Constraints) -> Result<Self, RpcError> {
+        let old = Slice::of(whole, &self.scope, constraints)?;
+        let mut part = Self { old, ..self };
+        part.settle();
+        Ok(part)
+    }
+
     /// The part before the change.
     pub fn before(&self) -> &Tree {
         self.old.tree()

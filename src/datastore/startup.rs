@@ -8,6 +8,7 @@ use crate::model::tree::{Snapshot, Tree};
 
 use super::commit::{Staged, Step};
 use super::confirm::Effect;
+use super::draft::Draft;
 use super::{Author, Datastore, Target};
 
 /// Where the store keeps that startup was deleted: the next start is a first one.
@@ -18,9 +19,14 @@ impl Datastore {
     ///
     /// # Errors
     /// `in-use` under another session's lock; every violation; what a subscriber refuses.
-    pub fn replace_startup(&mut self, tree: Tree, by: &Author) -> Result<Step, Errors> {
+    pub fn replace_startup(
+        &mut self,
+        draft: impl Into<Draft>,
+        by: &Author,
+    ) -> Result<Step, Errors> {
         self.lock_of(Target::Startup).writable_by(by.session)?;
-        let tree = self.validated(tree)?;
+        let draft = self.validated(draft.into())?;
+        let tree = draft.into_whole(&self.running)?;
         self.store_startup(tree, by, None)
     }
 

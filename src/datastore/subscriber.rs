@@ -3,7 +3,8 @@
 use crate::model::error::RpcError;
 use crate::model::tree::{Diff, Tree};
 
-/// A commit as its subscribers see it.
+/// A commit as its subscribers see it. Of long lists there may be no more than the entries that change, except in what
+/// one of them reads (see [`ConfigSubscriber::reads`]).
 pub struct Change<'a> {
     /// Running before.
     pub old: &'a Tree,
@@ -17,6 +18,12 @@ pub struct Change<'a> {
 
 /// A part of the agent that configuration drives.
 pub trait ConfigSubscriber: Send {
+    /// The containers that it reads when the change touches them, and it reads nothing else: a change shows them whole.
+    /// `None`: it may read anything.
+    fn reads(&self) -> Option<Vec<&'static str>> {
+        None
+    }
+
     /// Checks the change and reserves what it needs. Nothing outside may notice yet.
     ///
     /// # Errors

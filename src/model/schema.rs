@@ -188,6 +188,16 @@ impl Schema {
         SchemaNode::top(&module, name)
     }
 
+    /// The node at a path such as those of [`super::paths`], which lead through no list.
+    pub fn at(self, path: &str) -> Option<SchemaNode> {
+        let mut steps = path.split('/').skip(1);
+        let (module, name) = steps.next()?.split_once(':')?;
+        steps.try_fold(self.top(module, name)?, |above, step| {
+            let (module, name) = step.split_once(':').unwrap_or((above.module(), step));
+            above.child(module, name)
+        })
+    }
+
     /// The top-level data nodes of an implemented module.
     pub fn roots(self, module: &str) -> impl Iterator<Item = SchemaNode> {
         let module = self.context.get_module_implemented(module);

@@ -135,8 +135,18 @@ fn write_state(
     }
 }
 
+/// Where what drives the connection is configured.
+const READ: [&str; 2] = [paths::CLOUD, paths::DNS_RESOLVER];
+
 impl ConfigSubscriber for CloudConnection {
+    fn reads(&self) -> Option<Vec<&'static str>> {
+        Some(READ.to_vec())
+    }
+
     fn prepare(&mut self, change: &Change<'_>) -> Result<Box<dyn Prepared>, RpcError> {
+        if !change.at_start && !READ.iter().any(|path| change.diff.touches(path)) {
+            return Ok(Box::new(|| {}));
+        }
         let new = self.read(change.new)?;
         if !change.at_start && self.read(change.old).is_ok_and(|old| old == new) {
             return Ok(Box::new(|| {}));

@@ -66,6 +66,15 @@ impl Scope {
         level.entry(list, &keys).is_some()
     }
 
+    /// Adds everything at and below a container that is in no list.
+    pub fn take_container(&mut self, container: SchemaNode) {
+        let line = std::iter::successors(Some(container), |node| node.parent());
+        let line: Vec<_> = line.collect();
+        let level = (line.into_iter().rev())
+            .fold(&mut self.top, |level, container| level.container(container));
+        level.take_all();
+    }
+
     /// Whether the entry of a list that is in no other list is in it, by its only key.
     fn has_entry(&self, list: SchemaNode, keys: &[String]) -> bool {
         let above = std::iter::successors(list.parent(), |node| node.parent());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use yang5::ffi;
 
 use super::{Node, NodeKind, Tree};
+use crate::model::error::RpcError;
 
 /// A tree that is shared and not changed as long as it is. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -39,6 +40,22 @@ impl Snapshot {
     /// Shares a tree.
     pub fn new(tree: Tree) -> Self {
         Self(Arc::new(Settled::new(tree)))
+    }
+
+    /// Changes the tree as another one was changed, of which it holds all of `old` (see [`Tree::follow`]): in place
+    /// if nobody else holds it, else in a copy.
+    ///
+    /// # Errors
+    /// A tree that does not hold what `old` does, or no memory.
+    pub fn follow(&mut self, old: &Tree, new: &Tree) -> Result<(), RpcError> {
+        if let Some(settled) = Arc::get_mut(&mut self.0) {
+            // What comes into the tree comes settled.
+            return settled.0.follow(old, new);
+        }
+        let mut tree = self.duplicate();
+        tree.follow(old, new)?;
+        *self = Self::new(tree);
+        Ok(())
     }
 
     /// A node of the tree to keep; what is picked can only come from the tree.

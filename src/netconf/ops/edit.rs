@@ -2,7 +2,7 @@
 
 use super::{named, target, unknown_datastore, writable};
 use crate::datastore::edit::{EditOptions, Operation};
-use crate::datastore::{Author, Datastore, Step, Target};
+use crate::datastore::{Author, Datastore, Draft, Step, Target};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::tree::Tree;
 use crate::model::xml::{self, Element, Scope};
@@ -33,8 +33,8 @@ pub(super) fn edit_config(
         continue_on_error: request.error_option == ErrorOption::ContinueOnError,
     };
     let config = elements(&request.config)?;
-    let (tree, mut errors) = datastore.edited_in_part(target, caller, &config, options)?;
-    match test_and_put(datastore, caller, target, request.test_option, tree) {
+    let (draft, mut errors) = datastore.edited_in_part(target, caller, &config, options)?;
+    match test_and_put(datastore, caller, target, request.test_option, draft) {
         Ok(step) => Ok((step, errors)),
         Err(more) => {
             errors.extend(more);
@@ -66,19 +66,20 @@ fn test_and_put(
     caller: &Author,
     target: Target,
     option: Option<TestOption>,
-    tree: Tree,
+    draft: Draft,
 ) -> Result<Step, Errors> {
     match option {
         Some(TestOption::TestOnly) => {
-            datastore.validate(tree)?;
+            datastore.validate(draft)?;
             return Ok(Step::Done);
         }
         Some(TestOption::TestThenSet) if target == Target::Candidate => {
-            datastore.validate(tree.duplicate())?;
+            let copy = datastore.copy(&draft)?;
+            datastore.validate(copy)?;
         }
         _ => {}
     }
-    put(datastore, caller, target, tree)
+    put(datastore, caller, target, draft)
 }
 
 /// Makes a configuration that the caller may write the content of a datastore.
@@ -86,13 +87,13 @@ fn put(
     datastore: &mut Datastore,
     caller: &Author,
     target: Target,
-    tree: Tree,
+    draft: Draft,
 ) -> Result<Step, Errors> {
     match target {
-        Target::Running => datastore.replace_running(tree, caller),
-        Target::Startup => datastore.replace_startup(tree, caller),
+        Target::Running => datastore.replace_running(draft, caller),
+        Target::Startup => datastore.replace_startup(draft, caller),
         Target::Candidate => {
-            datastore.set_candidate(tree, caller)?;
+            datastore.set_candidate(draft, caller)?;
             Ok(Step::Done)
         }
     }
@@ -139,7 +140,7 @@ pub(super) fn copy_config(
         // The way to running checks it itself.
         datastore.check_access(caller, datastore.config(to), &tree)?;
     }
-    put(datastore, caller, to, tree)
+    put(datastore, caller, to, tree.into())
 }
 
 /// What a copy of a datastore takes along of its defaults (RFC 6243, section 4.5.1). Values that are only tagged as
@@ -173,14 +174,11 @@ pub(super) fn validate(
     caller: &Author,
     source: &Source,
 ) -> Result<Step, Errors> {
-    let tree: Tree = match source {
-        Source::Datastore(name) => {
-            let target = named(datastore.schema(), *name)?;
-            datastore.config(target).duplicate()
-        }
-        Source::Config(config) => datastore.read(caller, &elements(config)?)?,
+    let draft = match source {
+        Source::Datastore(name) => datastore.draft(named(datastore.schema(), *name)?)?,
+        Source::Config(config) => datastore.read(caller, &elements(config)?)?.into(),
     };
-    datastore.validate(tree)?;
+    datastore.validate(draft)?;
     Ok(Step::Done)
 }
 
