@@ -7,6 +7,9 @@ use crate::model::tree::{Constraints, Diff, Scope, Snapshot, Tree};
 
 use super::part::Part;
 
+#[cfg(test)]
+mod tests;
+
 /// A configuration that somebody has made.
 pub enum Draft {
     /// All of it.

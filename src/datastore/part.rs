@@ -8,7 +8,7 @@ use crate::model::error::{Errors, RpcError};
 use crate::model::tree::{Constraints, Diff, Scope, Slice, Tree};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// Turns after which a part that still grows is taken for the whole.
 const MOST_TURNS: usize = 8;

@@ -7,14 +7,14 @@ use crate::datastore::edit::{self, EditOptions, Operation, Sealer, Secrets};
 use crate::model::schema::{ExtraModule, Schema};
 use crate::model::xml::{self, Element, Scope as Prefixes};
 
-struct NoSecrets;
+pub(in crate::datastore) struct NoSecrets;
 impl Sealer for NoSecrets {
     fn seal(&mut self, _: &str, _: &str, _: Option<&str>) -> Result<Option<String>, RpcError> {
         Ok(None)
     }
 }
 
-fn schema() -> Schema {
+pub(in crate::datastore) fn schema() -> Schema {
     let texts = [
         include_str!("coupled.yang"),
         include_str!("../../../tests/yang/example-all.yang"),
@@ -24,16 +24,16 @@ fn schema() -> Schema {
     Schema::load(&extra).unwrap()
 }
 
-const MERGE: EditOptions = EditOptions {
+pub(in crate::datastore) const MERGE: EditOptions = EditOptions {
     default: Operation::Merge,
     continue_on_error: false,
 };
 
-fn elements(xml: &str) -> Vec<Element> {
+pub(in crate::datastore) fn elements(xml: &str) -> Vec<Element> {
     xml::parse(xml, &Prefixes::default()).unwrap()
 }
 
-fn apply(tree: &mut Tree, config: &[Element]) -> Result<(), Errors> {
+pub(in crate::datastore) fn apply(tree: &mut Tree, config: &[Element]) -> Result<(), Errors> {
     let stored = Tree::new(tree.schema());
     let secrets = Secrets {
         sealer: &mut NoSecrets,
@@ -44,7 +44,7 @@ fn apply(tree: &mut Tree, config: &[Element]) -> Result<(), Errors> {
 }
 
 /// Every node with its value and whether it is a default.
-fn dump(tree: &Tree) -> String {
+pub(in crate::datastore) fn dump(tree: &Tree) -> String {
     let mut text = String::new();
     for node in tree.roots().flat_map(|root| root.descendants()) {
         let (path, value) = (node.path(), node.value());
@@ -182,7 +182,7 @@ fn inside_top() -> BoxedStrategy<String> {
 }
 
 /// The content of one edit-config.
-fn an_edit() -> BoxedStrategy<String> {
+pub(in crate::datastore) fn an_edit() -> BoxedStrategy<String> {
     let attributes = r#"xmlns="urn:example:coupled" xmlns:c="urn:example:coupled" xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" xmlns:yang="urn:ietf:params:xml:ns:yang:1""#;
     let top = inside_top().prop_map(move |inside| format!("<top {attributes}>{inside}</top>"));
     let at_top = entry("at-top", leaf("above", NAMES))
@@ -254,7 +254,7 @@ proptest! {
 }
 
 /// `top` with this in it.
-fn top(inside: &str) -> Vec<Element> {
+pub(in crate::datastore) fn top(inside: &str) -> Vec<Element> {
     elements(&format!(
         r#"<top xmlns="urn:example:coupled" xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0">{inside}</top>"#
     ))
