@@ -51,6 +51,7 @@ fn author() -> Author {
     Author {
         session: 1,
         user: "admin".to_owned(),
+        groups: Vec::new(),
         recovery: true,
         source: "netconf",
         at: SystemTime::UNIX_EPOCH,

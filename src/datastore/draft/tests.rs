@@ -44,6 +44,7 @@ fn author() -> Author {
     Author {
         session: 1,
         user: "root".to_owned(),
+        groups: Vec::new(),
         recovery: true,
         source: "netconf",
         at: SystemTime::UNIX_EPOCH,
