@@ -245,9 +245,9 @@ impl Datastore {
             let Some(reads) = reads else {
                 return Scope::everything();
             };
-            let touched = reads.into_iter().filter(|path| diff.touches(path));
-            for container in touched.filter_map(|path| self.schema.at(path)) {
-                scope.take_container(container);
+            if reads.iter().any(|path| diff.touches(path)) {
+                let containers = reads.iter().filter_map(|path| self.schema.at(path));
+                containers.for_each(|container| scope.take_container(container));
             }
         }
         scope

@@ -306,21 +306,36 @@ impl Datastore {
         self.writable_by(target, by.session)?;
         match self.to_edit(target, config, options)? {
             Draft::Whole(mut tree) => {
-                let errors = self.edit(by, &mut tree, config, options, |datastore, tree| {
-                    datastore.check_access(by, datastore.config(target), tree)
-                })?;
+                let errors = self.apply(&mut tree, by, config, options)?;
+                let before = self.config(target);
+                let errors = self.permitted(by, before, &tree, errors, options)?;
                 Ok((Draft::Whole(tree), errors))
             }
             Draft::Part(mut part) => {
-                let before = part.after().duplicate();
-                let errors = part.change(|tree| {
-                    self.edit(by, tree, config, options, |datastore, tree| {
-                        datastore.check_access(by, &before, tree)
-                    })
-                })?;
+                let before = part.copy();
+                let errors = part.change(|tree| self.apply(tree, by, config, options))?;
+                let errors = self.permitted(by, &before, part.after(), errors, options)?;
                 Ok((Draft::Part(part), errors))
             }
         }
+    }
+
+    /// The errors of an edit that is kept all the same, if its outcome is permitted.
+    fn permitted(
+        &self,
+        by: &Author,
+        before: &Tree,
+        after: &Tree,
+        mut errors: Errors,
+        options: EditOptions,
+    ) -> Result<Errors, Errors> {
+        if errors.is_empty() || options.continue_on_error {
+            match self.check_access(by, before, after) {
+                Ok(()) => return Ok(errors),
+                Err(denied) => errors.push(denied),
+            }
+        }
+        Err(errors)
     }
 
     /// What an edit of a datastore works on: a copy of as much as it can touch.
@@ -343,24 +358,6 @@ impl Datastore {
             Some(candidate) => candidate.widened(running, &scope, constraints),
             None => Part::of(running, scope, constraints).map(Draft::from),
         }
-    }
-
-    fn edit(
-        &mut self,
-        by: &Author,
-        tree: &mut Tree,
-        config: &[Element],
-        options: EditOptions,
-        check_access: impl FnOnce(&Self, &Tree) -> Result<(), RpcError>,
-    ) -> Result<Errors, Errors> {
-        let mut errors = self.apply(tree, by, config, options)?;
-        if errors.is_empty() || options.continue_on_error {
-            match check_access(self, tree) {
-                Ok(()) => return Ok(errors),
-                Err(denied) => errors.push(denied),
-            }
-        }
-        Err(errors)
     }
 
     /// Configuration from a manager that is to replace a datastore, with secrets sealed.

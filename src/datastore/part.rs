@@ -8,7 +8,7 @@ use crate::model::error::{Errors, RpcError};
 use crate::model::tree::{Constraints, Diff, Scope, Slice, Tree};
 
 #[cfg(test)]
-pub(super) mod tests;
+mod tests;
 
 /// Turns after which a part that still grows is taken for the whole.
 const MOST_TURNS: usize = 8;
@@ -70,6 +70,13 @@ impl Part {
     /// The part after the change.
     pub fn after(&self) -> &Tree {
         &self.new
+    }
+
+    /// A copy of the part after the change.
+    pub fn copy(&self) -> Tree {
+        let mut copy = self.new.duplicate();
+        self.old.hold(&mut copy);
+        copy
     }
 
     /// What it is a part of.

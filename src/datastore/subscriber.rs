@@ -18,8 +18,8 @@ pub struct Change<'a> {
 
 /// A part of the agent that configuration drives.
 pub trait ConfigSubscriber: Send {
-    /// The containers that it reads when the change touches them, and it reads nothing else: a change shows them whole.
-    /// `None`: it may read anything.
+    /// The containers that it reads, and then only if the change touches one of them: a change shows them whole.
+    /// `None`: it may read anything at any time.
     fn reads(&self) -> Option<Vec<&'static str>> {
         None
     }

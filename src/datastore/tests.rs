@@ -1,3 +1,5 @@
+pub(super) mod coupled;
+
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 

@@ -7,16 +7,18 @@ use proptest::prelude::*;
 
 use crate::datastore::confirm::Request;
 use crate::datastore::edit;
-use crate::datastore::part::tests::{
+use crate::datastore::subscriber::{Change, ConfigSubscriber, Prepared};
+use crate::datastore::tests::coupled::{
     MERGE, NoSecrets, an_edit, apply, dump, elements, schema, top,
 };
-use crate::datastore::subscriber::{Change, ConfigSubscriber, Prepared};
 use crate::datastore::{Author, Datastore, Draft, Parts, Step, Target};
 use crate::model::error::{Errors, RpcError};
 use crate::model::tree::{Snapshot, Tree};
 
-/// What it reads of a change.
+/// What it reads of a change to it.
 const READ: &str = "/coupled:top/conditional-box";
+/// What it reads then, too.
+const BESIDE: &str = "/coupled:top/way-box";
 
 /// Keeps what it read last.
 #[derive(Clone, Default)]
@@ -24,11 +26,11 @@ struct Reader(Arc<Mutex<Option<String>>>);
 
 impl ConfigSubscriber for Reader {
     fn reads(&self) -> Option<Vec<&'static str>> {
-        Some(vec![READ])
+        Some(vec![READ, BESIDE])
     }
 
     fn prepare(&mut self, change: &Change<'_>) -> Result<Box<dyn Prepared>, RpcError> {
-        if change.diff.touches(READ) {
+        if change.diff.touches(READ) || change.diff.touches(BESIDE) {
             *self.0.lock().unwrap() = Some(read(change.new));
         }
         Ok(Box::new(|| {}))
@@ -36,8 +38,9 @@ impl ConfigSubscriber for Reader {
 }
 
 fn read(tree: &Tree) -> String {
-    let found = tree.find(READ).map(|node| node.to_tree(tree));
-    found.map(|tree| dump(&tree)).unwrap_or_default()
+    let nodes = [READ, BESIDE].map(|path| tree.find(path));
+    let trees = nodes.into_iter().flatten().map(|node| node.to_tree(tree));
+    trees.map(|tree| dump(&tree)).collect()
 }
 
 fn author() -> Author {
@@ -128,7 +131,7 @@ impl Both {
         if !diff.is_empty() {
             self.running = tree;
         }
-        if diff.touches(READ) {
+        if diff.touches(READ) || diff.touches(BESIDE) {
             assert_eq!(
                 self.reader.0.lock().unwrap().take(),
                 Some(read(&self.running))
