@@ -24,6 +24,7 @@ mod schema;
 mod source;
 mod steps;
 mod support;
+mod system;
 mod tunnel;
 mod unbinding;
 mod wire;
