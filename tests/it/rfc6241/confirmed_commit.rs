@@ -72,6 +72,16 @@ async fn the_timeout_is_the_one_that_is_given() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_longest_timeout_is_longer_than_anybody_waits() {
+    let (_device, mut session) = start().await;
+    ok(&mut session, &confirmed(u32::MAX, "")).await;
+    pass(10 * 365 * 86_400).await;
+    assert_eq!(running(&mut session).await, 200);
+    ok(&mut session, "<cancel-commit/>").await;
+    assert_eq!(running(&mut session).await, 100);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_in_time_confirms_also_without_a_change() {
     let (_device, mut session) = start().await;
     ok(&mut session, &confirmed(5, "")).await;
@@ -155,6 +165,37 @@ async fn the_end_of_its_session_takes_it_back_whatever_that_end_is() {
         becomes(&mut other, 100).await;
         edit(&mut other, "running", 300).await;
     }
+}
+
+#[tokio::test]
+async fn a_lost_ssh_connection_and_a_removed_user_are_ends_of_their_sessions_too() {
+    let mut device = Device::start().await;
+    let bob = crate::support::system(
+        "<authentication><user><name>bob</name><password>$0$secret</password></user></authentication>",
+    );
+    let admin = r#"<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm"><groups><group><name>admin</name><user-name>bob</user-name></group></groups></nacm>"#;
+    device
+        .commit(&[bob, admin.to_owned(), keepalive(100)].concat())
+        .await;
+    let mut lost = device.ssh("bob", "secret").await;
+    edit(&mut lost.session, "candidate", 200).await;
+    ok(&mut lost.session, CONFIRMED).await;
+    assert_eq!(interval(&mut device.session, "running").await, 200);
+    drop(lost);
+    becomes(&mut device.session, 100).await;
+    // The confirmed commit removes the very user who issued it: his session ends, and he is back.
+    let mut bold = device.ssh("bob", "secret").await;
+    let removal = crate::support::system(
+        r#"<authentication><user xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="remove"><name>bob</name></user></authentication>"#,
+    );
+    let whole = [removal, keepalive(300)].concat();
+    bold.session.edit_config("candidate", &whole).await.unwrap();
+    // The answer may not reach who is put out.
+    drop(bold.session.rpc(CONFIRMED).await);
+    bold.ended().await;
+    becomes(&mut device.session, 100).await;
+    device.ssh("bob", "secret").await;
+    device.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
