@@ -136,8 +136,7 @@ fn snapshot(schema: Schema, loaded: &Loaded) -> Result<Tree, AgentError> {
 }
 
 fn apply(tree: &mut Tree, diffs: &[Vec<u8>]) -> Result<(), AgentError> {
-    diffs.iter().try_for_each(|diff| {
-        let diff = Diff::parse(tree.schema(), &text(diff)).map_err(stored)?;
-        tree.apply(&diff).map_err(AgentError::Stored)
-    })
+    let schema = tree.schema();
+    let diffs = diffs.iter().map(|diff| Diff::parse(schema, &text(diff)));
+    tree.apply_all(diffs).map_err(stored)
 }

@@ -289,10 +289,11 @@ impl Owner {
 
     fn snapshot(&self) -> Storing {
         let id = self.datastore.next_commit() - 1;
-        let kept = self.datastore.config(super::Target::Startup).to_xml();
+        let kept = self.datastore.snapshot(super::Target::Startup);
         let store = Arc::clone(&self.store);
         let task = tokio::task::spawn_blocking(move || {
-            store.snapshot(id, kept.as_bytes())?;
+            // Printed here: a large store takes a while, in which others read.
+            store.snapshot(id, kept.to_xml().as_bytes())?;
             Ok(false)
         });
         Storing { task, commit: None }

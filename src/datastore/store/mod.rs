@@ -30,8 +30,10 @@ pub use tables::MetaChange;
 use tables::{Undo, Weight};
 
 const FILE: &str = "configuration.redb";
-/// A start applies at most about so many differences.
+/// A start applies at most about so many differences, or as many as it applies in the time it needs for the snapshot.
 const COMMITS_PER_SNAPSHOT: u64 = 64;
+/// So many bytes of a snapshot take a start about as long as a small difference.
+const SNAPSHOT_PER_COMMIT: usize = 4 << 10;
 /// Differences lighter than this never ask for a snapshot by their weight, in bytes.
 const LIGHT: usize = 64 << 10;
 /// Bytes of the file kept in memory: it is read once, at the start.
@@ -150,7 +152,10 @@ impl Store {
     /// Whether the differences have grown so many or so heavy that a snapshot should follow.
     pub fn is_snapshot_due(&self) -> bool {
         let weight = self.writer().weight;
-        weight.commits >= COMMITS_PER_SNAPSHOT || weight.diffs > weight.snapshot.max(LIGHT)
+        // What a snapshot costs follows its size: a large one is taken more seldom.
+        let as_long = (weight.snapshot / SNAPSHOT_PER_COMMIT) as u64;
+        weight.commits >= COMMITS_PER_SNAPSHOT.max(as_long)
+            || weight.diffs > weight.snapshot.max(LIGHT)
     }
 
     /// Replaces the differences by running as it is after commit `id`, the last one (0: before the first).

@@ -1,7 +1,12 @@
 //! The difference of two trees.
+#![allow(unsafe_code)] // the libyang binding is wrapped here
 
-use super::{Node, Schema, Tree};
-use crate::model::error::Errors;
+use std::borrow::Borrow;
+
+use yang5::ffi;
+
+use super::{Node, NodeKind, Schema, Tree, failure};
+use crate::model::error::{Errors, RpcError};
 
 /// What a diff does to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,54 @@ impl Diff {
     /// Text that is none.
     pub fn parse(schema: Schema, text: &str) -> Result<Self, Errors> {
         Tree::parse_config(schema, text).map(Self)
+    }
+}
+
+impl Tree {
+    /// Applies a diff that was made from an equal tree. Defaults go: a diff says nothing of them, and libyang would
+    /// put a second container beside one that is there by default, which its validation then frees under its own
+    /// feet.
+    ///
+    /// # Errors
+    /// A diff that does not fit.
+    pub fn apply(&mut self, diff: &Diff) -> Result<(), RpcError> {
+        self.apply_all(std::iter::once(Ok(diff)))
+    }
+
+    /// Applies diffs that were made one after the other. The cost of each follows its size.
+    ///
+    /// # Errors
+    /// A diff that does not fit, or that could not be had.
+    pub fn apply_all<E: From<RpcError>>(
+        &mut self,
+        diffs: impl Iterator<Item = Result<impl Borrow<Diff>, E>>,
+    ) -> Result<(), E> {
+        self.retain(&mut |node| !node.is_default());
+        for diff in diffs {
+            let diff = diff?;
+            let diff = diff.borrow();
+            failure::clear(self.schema);
+            // SAFETY: both forests are alive; libyang copies what it takes from the diff.
+            let code = unsafe { ffi::lyd_diff_apply_all(&mut self.root, diff.0.root) };
+            self.reroot();
+            if code != ffi::LY_ERR::LY_SUCCESS {
+                return Err(failure::first(self.schema).into());
+            }
+            self.drop_emptied(diff);
+        }
+        Ok(())
+    }
+
+    /// Takes the containers out that a diff has emptied, and that so became defaults; the innermost first.
+    fn drop_emptied(&mut self, diff: &Diff) {
+        let containers = diff.iter().map(|(_, node)| node);
+        let containers = containers.filter(|node| node.kind() == NodeKind::Container);
+        let paths: Vec<_> = containers.map(|node| node.path()).collect();
+        for path in paths.iter().rev() {
+            if self.find(path).is_some_and(|node| node.is_default()) {
+                self.remove(path);
+            }
+        }
     }
 }
 

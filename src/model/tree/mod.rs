@@ -437,24 +437,6 @@ impl Tree {
         }
     }
 
-    /// Applies a diff that was made from an equal tree. Defaults go: a diff says nothing of them, and libyang would
-    /// put a second container beside one that is there by default, which its validation then frees under its own
-    /// feet.
-    ///
-    /// # Errors
-    /// A diff that does not fit.
-    pub fn apply(&mut self, diff: &Diff) -> Result<(), RpcError> {
-        self.retain(&mut |node| !node.is_default());
-        failure::clear(self.schema);
-        // SAFETY: both forests are alive; libyang copies what it takes from the diff.
-        let code = unsafe { ffi::lyd_diff_apply_all(&mut self.root, diff.0.root) };
-        self.reroot();
-        match code {
-            ffi::LY_ERR::LY_SUCCESS => Ok(()),
-            _ => Err(failure::first(self.schema)),
-        }
-    }
-
     /// XML without white space, one element a root; what was not set is left out.
     pub fn to_xml(&self) -> String {
         self.print(Format::Xml)

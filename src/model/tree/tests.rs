@@ -119,3 +119,28 @@ fn the_refusal_of_a_union_is_one_line() {
         "domain takes a text of type ipv4-address-no-zone, or a text of type ipv6-address-no-zone, or a text of type domain-name of 1..253 characters"
     );
 }
+
+#[test]
+fn diffs_apply_one_after_the_other_with_containers_that_come_and_go() {
+    let schema = schema();
+    let states = [
+        CLOUD,
+        "",
+        r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><server><port>1</port></server></cloud-management>"#,
+        r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><keepalive-interval>60</keepalive-interval></cloud-management>"#,
+        CLOUD,
+    ];
+    let states = states.map(|xml| {
+        let mut tree = Tree::parse_config(schema, xml).unwrap();
+        tree.validate().unwrap();
+        tree
+    });
+    let diffs = states.windows(2).map(|pair| {
+        let text = pair[0].diff(&pair[1])?.to_text();
+        Diff::parse(schema, &text)
+    });
+    let mut tree = states[0].duplicate();
+    tree.apply_all(diffs).unwrap();
+    tree.validate().unwrap();
+    assert_eq!(tree.to_xml(), CLOUD);
+}

@@ -116,6 +116,19 @@ fn a_snapshot_is_due_when_the_differences_are_many_or_heavy() {
 }
 
 #[test]
+fn a_large_snapshot_is_replaced_more_seldom_than_a_small_one() {
+    let store = make(&Disk::default());
+    let commits = COMMITS_PER_SNAPSHOT + 10;
+    let size = SNAPSHOT_PER_COMMIT * usize::try_from(commits).unwrap();
+    store.snapshot(0, &vec![0; size]).unwrap();
+    for id in 1..=commits {
+        assert!(!store.is_snapshot_due(), "{id}");
+        store.commit(&record(id, b"x"), &[]).unwrap();
+    }
+    assert!(store.is_snapshot_due());
+}
+
+#[test]
 fn what_lies_beside_the_configuration_is_changed_and_removed() {
     let disk = Disk::default();
     let store = make(&disk);
