@@ -224,6 +224,14 @@ fn told(module: &ExtraModule) -> String {
 /// What the agent brings stays as it is, and no module takes the place of another.
 fn check_names(extra: &[ExtraModule]) -> Result<(), SchemaError> {
     for (index, module) in extra.iter().enumerate() {
+        if let Some(whole) = module.belongs_to()
+            && extra.iter().all(|other| other.name() != whole)
+        {
+            return Err(SchemaError::Module {
+                module: told(module),
+                reason: format!("it is a part of {whole}: give the file of that module, too"),
+            });
+        }
         if IMPLEMENTED.iter().any(|(name, _)| *name == module.name()) {
             return Err(SchemaError::Own(told(module)));
         }
@@ -340,6 +348,11 @@ mod tests {
                 format!("the YANG module toaster (/yang/toaster.yang) is refused: {expected}");
             assert_eq!(refusal_of(&format!("{head}{rest}")), expected);
         }
+        let part = refusal_of("submodule toaster { belongs-to kitchen { prefix k; } }");
+        assert!(
+            part.ends_with("it is a part of kitchen: give the file of that module, too"),
+            "{part}"
+        );
         let own = refusal_of("module ietf-system { namespace 'urn:t'; prefix t; }");
         assert!(
             own.ends_with("is one that the agent brings: leave it out"),

@@ -234,6 +234,11 @@ mod tests {
         assert_eq!(known.user, "nobody");
         assert!(known.groups.contains(&group.name), "{:?}", known.groups);
         assert!(!known.may_recover);
+        let own = peer(geteuid()).await.unwrap();
+        assert_eq!(
+            (own.user.as_str(), own.groups.len(), own.may_recover),
+            ("admin", 0, true)
+        );
         assert_eq!(peer(Uid::from_raw(3_999_999_999)).await, None);
     }
 

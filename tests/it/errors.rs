@@ -284,6 +284,11 @@ async fn an_entry_is_put_beside_one_that_exists() {
         ),
         (
             "lists",
+            format!("<numbers {YANG} y:insert='after' y:value='many'>1</numbers>"),
+            "bad-attribute /lists/numbers[.='1'] |numbers takes a whole number in 0..255; \"many\" was given| bad-attribute=value bad-element=numbers",
+        ),
+        (
+            "lists",
             ordered("y:insert='middle'"),
             "bad-attribute /lists/ordered |ordered: it is first, last, before or after| bad-attribute=insert bad-element=ordered",
         ),

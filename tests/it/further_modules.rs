@@ -145,12 +145,19 @@ async fn entries_with_two_keys_and_leaf_lists_are_put_in_order_too() {
     let steps = "<steps>a</steps><steps>b</steps>";
     let step = format!("<steps {YANG} y:insert='after' y:value='a'>c</steps>");
     let pairs = [pair("3", "4"), pair("1", "2")].concat();
+    let pet = |name: &str| format!("<pets xmlns=\"urn:example:all\">{name}</pets>");
+    let pets = [pet("dog"), pet("poodle")].concat();
+    let first = format!("<pets {YANG} y:insert='before' y:value='e:dog'>e:poodle</pets>");
     let ordered = format!("{pairs}<steps>a</steps><steps>c</steps><steps>b</steps>");
+    let with_pets = format!("{ordered}{pets}");
+    let swapped = [ordered.clone(), pet("poodle"), pet("dog")].concat();
     check(&[
         ("lists", pair("1", "2"), &pair("1", "2")),
         ("lists", put, &pairs),
         ("lists", steps.into(), &format!("{pairs}{steps}")),
         ("lists", step, &ordered),
+        ("lists", pets, &with_pets),
+        ("lists", first, &swapped),
     ])
     .await;
 }

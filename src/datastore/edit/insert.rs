@@ -76,7 +76,9 @@ pub(super) fn parse(
     };
     let keys = match node.kind() {
         NodeKind::List => keys(node, &qualify(schema, anchor, &element.scope)),
-        _ => Some(vec![anchor.to_owned()]),
+        _ if node.has_qualified_names() => Some(vec![qualify(schema, anchor, &element.scope)]),
+        _ if node.is_string() => Some(vec![anchor.to_owned()]),
+        _ => Some(vec![anchor.trim().to_owned()]),
     };
     let keys = keys.ok_or_else(|| {
         error(

@@ -457,7 +457,7 @@ impl Work<'_, '_, '_> {
         };
         match entry.move_to(insert.before, insert.anchor.as_ref()) {
             Ok(true) => Ok(()),
-            // RFC 7950, section 15.4.
+            // RFC 7950, section 15.7.
             Ok(false) => Err(self
                 .error(
                     ErrorTag::BadAttribute,
@@ -466,7 +466,11 @@ impl Work<'_, '_, '_> {
                 .app_tag("missing-instance")
                 .info("bad-attribute", insert.attribute)
                 .info("bad-element", self.place.schema.name())),
-            Err(error) => Err(error.at(&self.path)),
+            // RFC 7950, section 8.3.1: a value that the type of the anchor does not take.
+            Err(error) => Err(RpcError::application(ErrorTag::BadAttribute, error.message)
+                .at(&self.path)
+                .info("bad-attribute", insert.attribute)
+                .info("bad-element", self.place.schema.name())),
         }
     }
 }
