@@ -93,7 +93,7 @@ impl Datastore {
         let effect = self.confirm.admit(by.session, request)?;
         let change = match &self.candidate {
             Some(candidate) => {
-                let draft = candidate.draft(&self.running, &self.constraints)?;
+                let draft = candidate.validated(&self.running, &self.constraints)?;
                 self.stage(draft, by)?
             }
             None => None,
@@ -156,13 +156,13 @@ impl Datastore {
         by: &Author,
     ) -> Result<Step, Errors> {
         self.writable_by(Target::Running, by.session)?;
-        let change = self.stage(draft.into(), by)?;
+        let draft = self.with_defaults(draft.into())?;
+        let change = self.stage(draft, by)?;
         Ok(self.step(by, change, Effect::None, false))
     }
 
-    /// Everything that may refuse and needs no disk; none if there is no difference.
+    /// Everything that may refuse a valid configuration and needs no disk; none if there is no difference.
     fn stage(&mut self, draft: Draft, by: &Author) -> Result<Option<StagedChange>, Errors> {
-        let draft = self.with_defaults(draft)?;
         let diff = draft.diff(&self.running)?;
         if !by.recovery {
             self.nacm.check(by, &diff)?;

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use crate::model::error::RpcError;
+use crate::model::error::{Errors, RpcError};
 use crate::model::tree::{Constraints, Diff, Scope, Snapshot, Tree};
 
 use super::part::Part;
@@ -148,6 +148,25 @@ impl Candidate {
         constraints: &Constraints,
     ) -> Result<Draft, RpcError> {
         self.widened(running, &Scope::default(), constraints)
+    }
+
+    /// A copy of it as it is after validation.
+    ///
+    /// # Errors
+    /// Every violation.
+    pub(super) fn validated(
+        &self,
+        running: &Tree,
+        constraints: &Constraints,
+    ) -> Result<Draft, Errors> {
+        match self {
+            Self::Whole(whole) => {
+                let mut tree = whole.duplicate();
+                tree.validate()?;
+                Ok(tree.into())
+            }
+            Self::Part { change, .. } => Ok(change.validated(running, constraints)?.into()),
+        }
     }
 
     /// A copy of it that has at least this part.

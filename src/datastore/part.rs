@@ -119,6 +119,7 @@ impl Part {
     /// Every violation, as [`Tree::validate`] finds them in the whole.
     pub fn validated(&self, whole: &Tree, constraints: &Constraints) -> Result<Self, Errors> {
         let mut wider = self.scope.clone();
+        self.grow(&mut wider, constraints);
         for _ in 0..MOST_TURNS {
             let mut part = self.widened(whole, &wider, constraints)?;
             if part.grow(&mut wider, constraints) {

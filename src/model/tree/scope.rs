@@ -42,6 +42,12 @@ impl Scope {
         self.top.all
     }
 
+    /// Whether nothing is named.
+    pub fn is_empty(&self) -> bool {
+        let top = &self.top;
+        !top.all && top.containers.is_empty() && top.entries.is_empty() && self.lists.is_empty()
+    }
+
     /// Adds what is in another one.
     pub fn add(&mut self, other: &Self) {
         self.top.add(&other.top);
