@@ -23,7 +23,8 @@
 //! # A commit, in reading order
 //! 1. `netconf/session.rs` reads the message, `netconf/rpc` makes it an operation, `netconf/server.rs` hands it to
 //!    the one task that owns the datastore (`datastore/driver.rs`).
-//! 2. `netconf/ops/edit.rs` → `datastore/edit` puts an edit onto a copy of the candidate; secrets are sealed there.
+//! 2. `netconf/ops/edit.rs` → `datastore/edit` puts an edit onto a copy of the candidate; secrets are sealed there. The
+//!    copy is of the part that the edit can touch ([`datastore::part`]): of long lists, the entries that it names.
 //! 3. `netconf/ops/commit.rs` → [`datastore::commit`] ★: validate → diff → access control → prepare all subscribers →
 //!    *store* → swap → apply all. Whatever refuses before the swap leaves no trace: a dropped `Prepared` is an abort.
 //! 4. The store step (`datastore/store`) runs off that task: one transaction appends the difference and is synced

@@ -3,7 +3,7 @@
 //! ```text
 //!  stage      a configuration is validated and compared; every subscriber prepares      may refuse, leaves no trace
 //!  (store)    the driver makes the difference durable, off the owner's task             may refuse: Staged is dropped
-//!  complete   the new tree takes the place of the old, every subscriber applies         cannot fail
+//!  complete   running is changed or replaced, every subscriber applies                  cannot fail
 //! ```
 //! Dropping a [`Staged`] drops every `Prepared` in it, so exactly those subscribers that prepared are aborted.
 //!

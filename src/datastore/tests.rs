@@ -486,7 +486,7 @@ fn whatever_the_keys_are_a_difference_is_read_again() {
     }
 }
 
-fn resident() -> usize {
+pub(super) fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages = status.split(' ').nth(1).unwrap();
     pages.parse::<usize>().unwrap() * 4096

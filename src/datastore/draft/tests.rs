@@ -11,6 +11,7 @@ use crate::datastore::subscriber::{Change, ConfigSubscriber, Prepared};
 use crate::datastore::tests::coupled::{
     MERGE, NoSecrets, an_edit, apply, dump, elements, schema, top,
 };
+use crate::datastore::tests::resident;
 use crate::datastore::{Author, Datastore, Draft, Parts, Step, Target};
 use crate::model::error::{Errors, RpcError};
 use crate::model::tree::{Snapshot, Tree};
@@ -297,4 +298,45 @@ fn an_edit_of_everything_is_one_of_the_whole() {
         xml.contains("<name>b</name>") && !xml.contains("<name>a</name>"),
         "{xml}"
     );
+}
+
+#[test]
+#[ignore = "to be run alone: it measures the memory of the whole process"]
+fn edits_of_parts_leave_no_memory_behind() {
+    let datastore = &mut Both::new().datastore;
+    let by = author();
+    let complete = |datastore: &mut Datastore, step: Result<Step, Errors>| {
+        if let Ok(Step::Store(staged)) = step {
+            datastore.complete(*staged, Instant::now());
+        }
+    };
+    let cycle = |datastore: &mut Datastore, n: usize| {
+        let (name, value) = (n % 7, 3 + n % 50);
+        let entry = format!("<free><name>{name}</name><value>{value}</value></free>");
+        let gone = format!(r#"<free nc:operation="remove"><name>{name}</name></free>"#);
+        let refused = "<few><name>1</name></few><chosen>nobody</chosen>";
+        for (target, edit) in [
+            (Target::Candidate, entry.as_str()),
+            (Target::Running, "<ordered><name>x</name></ordered>"),
+            (Target::Candidate, refused),
+            (Target::Running, gone.as_str()),
+        ] {
+            let draft = datastore.edited(target, &by, &top(edit), MERGE).unwrap();
+            let step = match target {
+                Target::Running => datastore.replace_running(draft, &by),
+                _ => {
+                    datastore.set_candidate(draft, &by).unwrap();
+                    drop(datastore.snapshot(target));
+                    datastore.commit(&by, &Request::default())
+                }
+            };
+            complete(datastore, step);
+        }
+        datastore.discard(&by).unwrap();
+    };
+    (0..1_000).for_each(|n| cycle(datastore, n));
+    let before = resident();
+    (0..5_000).for_each(|n| cycle(datastore, n));
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 2 << 20, "{grown} octets more");
 }
