@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tether::agent::options::{LogFormat, Options};
 use tether::agent::{Agent, AgentError};
+use tether::model::tree::heap;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -47,14 +48,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Threads beside the runtime's own: for passwords, the store, names, and to stand in for one that a long edit holds.
+/// The runtime would make hundreds, and each leaves a stack.
+const BLOCKING_THREADS: usize = 16;
+
 /// Whatever ends the program; it is printed as one line.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn agent(options: Options) -> Result<ExitCode, Failure> {
+    heap::share_arenas();
     let options = options.with_file()?;
     start_log(&options)?;
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
     runtime.block_on(run(options))?;

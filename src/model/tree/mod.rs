@@ -26,6 +26,7 @@ mod diff;
 mod expression;
 mod extension;
 mod failure;
+pub mod heap;
 mod lookup;
 pub(super) mod module;
 mod node;
