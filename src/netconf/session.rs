@@ -28,6 +28,8 @@ use crate::protocol::framing::{Framing, FramingError};
 use crate::protocol::hello::{Hello, HelloError};
 use crate::protocol::xml::XmlError;
 
+/// Replies that wait for others do not wait for an operation that takes longer.
+const SHORT: Duration = Duration::from_millis(1);
 /// Octets of a large reply that are sent at once.
 const PART: usize = 32 << 10;
 
@@ -208,7 +210,11 @@ where
         session_id: Some(opened.session),
     };
     let message = ours.write();
-    let ((), theirs) = tokio::try_join!(output.send(&message), input.read_hello())?;
+    let greeting = async {
+        output.send(&message).await?;
+        output.flush().await
+    };
+    let ((), theirs) = tokio::try_join!(greeting, input.read_hello())?;
     Ok(ours.agree(&theirs)?)
 }
 
@@ -230,6 +236,10 @@ where
 {
     async fn work(&mut self) -> Result<EndReason, SessionError> {
         loop {
+            // While more requests wait, small replies share a write.
+            if self.requests.is_empty() {
+                self.output.flush().await?;
+            }
             let Some(item) = self.next().await else {
                 return Ok(EndReason::Timeout);
             };
@@ -290,13 +300,29 @@ where
                         self.reply(&head, Ok(Reply::Ok)).await?;
                         return Ok(Some(EndReason::Closed));
                     }
-                    Ok(rpc) => (head, self.operations.execute(self.session, rpc).await),
+                    Ok(rpc) => (head, self.execute(rpc).await?),
                     Err(errors) => (head, Err(errors)),
                 }
             }
         };
         self.reply(&head, result).await?;
         Ok(None)
+    }
+
+    /// Carries out one operation; replies to those before it do not wait for a long one.
+    async fn execute(&mut self, rpc: Rpc) -> Result<Result<Reply, Errors>, SessionError> {
+        let executing = self.operations.execute(self.session, rpc);
+        if !self.output.is_pending() {
+            return Ok(executing.await);
+        }
+        tokio::pin!(executing);
+        match timeout(SHORT, &mut executing).await {
+            Ok(result) => Ok(result),
+            Err(_) => {
+                self.output.flush().await?;
+                Ok(executing.await)
+            }
+        }
     }
 
     /// RFC 6241, appendix A: `malformed-message` must not be sent to a peer that has base:1.0 alone.
@@ -344,15 +370,19 @@ where
     async fn send_data(&mut self, head: &ReplyHead, mut data: Data) -> Result<(), SessionError> {
         let mut message = data.start(head);
         let mut is_begun = false;
-        while let Some(piece) = data.next_piece() {
+        let mut next = data.next_piece();
+        while let Some(piece) = next {
             message.push_str(&piece);
             if message.len() >= PART {
                 self.output.send_part(&message).await?;
                 message.clear();
                 is_begun = true;
             }
-            // A client that reads as fast as this is made would else keep the other sessions of this thread waiting.
-            tokio::task::yield_now().await;
+            next = data.next_piece();
+            if next.is_some() {
+                // A client that reads as fast as this is made would else keep the other sessions of this thread waiting.
+                tokio::task::yield_now().await;
+            }
         }
         message.push_str(Data::end());
         match is_begun {

@@ -1,10 +1,14 @@
 //! The receiving side of a session: from octets to a bounded queue of messages.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, ReadHalf};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf, ReadHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::SessionError;
@@ -14,7 +18,7 @@ use crate::protocol::framing::{Framer, Framing, FramingError};
 use crate::protocol::hello::Hello;
 
 /// Octets taken from the stream at a time.
-const READ_SIZE: usize = 32 << 10;
+const READ_SIZE: usize = 16 << 10;
 
 /// What the worker finds in the queue. All but messages are the last of it.
 pub(super) enum Item {
@@ -41,7 +45,6 @@ pub(super) enum Item {
 pub(super) struct Input<S> {
     stream: ReadHalf<S>,
     framer: Framer,
-    buffer: BytesMut,
     limits: watch::Receiver<Arc<Limits>>,
 }
 
@@ -51,7 +54,6 @@ impl<S: AsyncRead> Input<S> {
         Self {
             stream,
             framer,
-            buffer: BytesMut::with_capacity(READ_SIZE),
             limits,
         }
     }
@@ -127,11 +129,18 @@ impl<S: AsyncRead> Input<S> {
 
     /// Takes in what has arrived; false at the end of the stream.
     async fn fill(&mut self) -> io::Result<bool> {
-        self.buffer.clear();
-        self.buffer.reserve(READ_SIZE);
-        let octets = self.stream.read_buf(&mut self.buffer).await?;
-        self.framer.set_limit(self.limits.borrow().message_size);
-        self.framer.push(&self.buffer);
+        let (stream, framer) = (&mut self.stream, &mut self.framer);
+        let limits = &self.limits;
+        // Read into the stack: a session that waits, as most do, holds no buffer.
+        let octets = poll_fn(|cx| {
+            let mut space = [MaybeUninit::uninit(); READ_SIZE];
+            let mut read = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+            framer.set_limit(limits.borrow().message_size);
+            framer.push(read.filled());
+            Poll::Ready(Ok::<_, io::Error>(read.filled().len()))
+        })
+        .await?;
         Ok(octets > 0)
     }
 }

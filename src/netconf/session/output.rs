@@ -22,6 +22,8 @@ pub(super) struct Output<S> {
     stream: WriteHalf<S>,
     framing: Framing,
     limits: watch::Receiver<Arc<Limits>>,
+    /// Whole messages that are not written yet.
+    pending: Vec<u8>,
 }
 
 impl<S: AsyncWrite> Output<S> {
@@ -30,6 +32,7 @@ impl<S: AsyncWrite> Output<S> {
             stream,
             framing: Framing::EndOfMessage,
             limits,
+            pending: Vec::new(),
         }
     }
 
@@ -37,21 +40,31 @@ impl<S: AsyncWrite> Output<S> {
         self.framing = framing;
     }
 
-    /// Sends one message.
+    /// Sends one message. A small one may wait for others, until [`Output::flush`].
     pub(super) async fn send(&mut self, message: &str) -> Result<(), SessionError> {
         let message = message.as_bytes();
-        if message.len() <= ONE_WRITE {
-            self.write(&framing::encode(self.framing, message)).await?;
-        } else {
+        if message.len() > ONE_WRITE {
+            self.write_pending().await?;
             for piece in framing::pieces(self.framing, message) {
                 self.write(&piece).await?;
             }
+            return self.flush().await;
         }
-        self.flush().await
+        let framed = framing::encode(self.framing, message);
+        if self.pending.is_empty() {
+            self.pending = framed;
+        } else {
+            self.pending.extend_from_slice(&framed);
+        }
+        match self.pending.len() {
+            0..ONE_WRITE => Ok(()),
+            _ => self.flush().await,
+        }
     }
 
     /// Sends a part of a message, which must not be empty; more follows.
     pub(super) async fn send_part(&mut self, part: &str) -> Result<(), SessionError> {
+        self.write_pending().await?;
         let part = framing::encode_part(self.framing, part.as_bytes());
         self.write(&part).await
     }
@@ -63,9 +76,21 @@ impl<S: AsyncWrite> Output<S> {
         self.flush().await
     }
 
-    async fn flush(&mut self) -> Result<(), SessionError> {
+    /// Whether a message waits.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Has everything on its way.
+    pub(super) async fn flush(&mut self) -> Result<(), SessionError> {
+        self.write_pending().await?;
         let patience = self.patience();
         progress(patience, self.stream.flush()).await
+    }
+
+    async fn write_pending(&mut self) -> Result<(), SessionError> {
+        let pending = std::mem::take(&mut self.pending);
+        self.write(&pending).await
     }
 
     async fn write(&mut self, mut octets: &[u8]) -> Result<(), SessionError> {
@@ -80,10 +105,14 @@ impl<S: AsyncWrite> Output<S> {
         Ok(())
     }
 
-    /// Says the end of the stream.
+    /// Says the end of the stream, after what is pending.
     pub(super) async fn close(&mut self) {
+        let farewell = async {
+            self.write_pending().await?;
+            Ok::<_, SessionError>(self.stream.shutdown().await?)
+        };
         // A peer that is gone or does not read cannot be told; that is no news at the end of a session.
-        let _ = timeout(CLOSE_TIMEOUT, self.stream.shutdown()).await;
+        let _ = timeout(CLOSE_TIMEOUT, farewell).await;
     }
 
     fn patience(&self) -> Duration {

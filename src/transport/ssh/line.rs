@@ -6,17 +6,21 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep};
 
 /// How long a peer may take to close its side after ours is shut.
 const LINGER: Duration = Duration::from_secs(5);
+/// Octets taken from the socket at a time.
+const READ_AHEAD: usize = 16 << 10;
 
 type Gone = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -49,6 +53,8 @@ impl Hangup {
 /// A stream that a [`Hangup`] ends.
 pub(super) struct Line<S> {
     stream: S,
+    /// What was read and not asked for yet: the library takes each packet in two bites, and they come in dozens.
+    ahead: Bytes,
     /// One for each direction: reader and writer may be woken apart. `None` after it came true.
     gone_reading: Option<Gone>,
     gone_writing: Option<Gone>,
@@ -62,6 +68,7 @@ impl<S> Line<S> {
     pub(super) fn new(stream: S, hangup: &Hangup, write_timeout: Duration) -> Self {
         Self {
             stream,
+            ahead: Bytes::new(),
             gone_reading: Some(hangup.boxed()),
             gone_writing: Some(hangup.boxed()),
             write_timeout,
@@ -116,7 +123,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
         {
             return aborted();
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        if self.ahead.is_empty() {
+            let mut space = [MaybeUninit::uninit(); READ_AHEAD];
+            let mut read = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            let (now, later) = read
+                .filled()
+                .split_at(read.filled().len().min(buf.remaining()));
+            buf.put_slice(now);
+            self.ahead = Bytes::copy_from_slice(later);
+        } else {
+            let now = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(now));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
