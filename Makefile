@@ -5,7 +5,7 @@ heading = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint fmt clippy yang-lint rust-test counterparts interop bench
+.PHONY: help setup demo test lint fmt clippy yang-lint rust-test counterparts interop soak bench
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -23,6 +23,13 @@ demo: setup ## an orchestrator's commit drives the tunnel, on loopback; STAY=1 s
 test: setup fmt clippy yang-lint rust-test interop ## the whole test suite, as .ci/run runs it
 
 lint: setup fmt clippy yang-lint ## formatting, clippy, pyang and yanglint
+
+SESSIONS ?= 50000
+soak: setup ## 50,000 sessions through every way to end, on a release build: minutes; SESSIONS=n for another number
+	$(heading) "building"
+	$(CARGO) build --release --locked --bin tether --example crowd
+	$(heading) "$(SESSIONS) sessions"
+	@PROFILE=release SOAK=$(SESSIONS) .venv/bin/pytest --quiet tests/interop/test_soak.py
 
 bench: setup ## benchmarks
 	$(CARGO) bench --locked

@@ -9,7 +9,9 @@ use tokio::task::JoinSet;
 
 use super::wire::{Door, Failure, GET, Line};
 
-const LOCK: &str = "<lock><target><candidate/></target></lock>";
+const LOCK_CANDIDATE: &str = "<lock><target><candidate/></target></lock>";
+/// For those who hold it until a timeout.
+const LOCK_RUNNING: &str = "<lock><target><running/></target></lock>";
 
 /// How a session ends. The idle and the silent one wait for the server's timeouts.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +84,7 @@ async fn live_over_ssh(door: &Door, way: Way, locks: &AtomicUsize) -> Result<(),
     match way {
         Way::EndOfConnection | Way::Reset => {
             line.greet().await?;
-            work(&mut line, locks).await?;
+            work(&mut line, LOCK_CANDIDATE, locks).await?;
             connection.cut(matches!(way, Way::Reset)).await;
         }
         Way::Kill => {
@@ -124,7 +126,11 @@ where
         }
         _ => line.greet().await?,
     }
-    work(line, locks).await?;
+    let lock = match way {
+        Way::Idle => LOCK_RUNNING,
+        _ => LOCK_CANDIDATE,
+    };
+    work(line, lock, locks).await?;
     match way {
         Way::Close => drop(line.ask("<close-session/>").await?),
         Way::EndOfFile => line.shut().await?,
@@ -143,7 +149,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     line.greet().await?;
-    work(line, locks).await?;
+    work(line, LOCK_CANDIDATE, locks).await?;
     let kill = format!(
         "<kill-session><session-id>{}</session-id></kill-session>",
         line.id
@@ -155,12 +161,12 @@ where
 }
 
 /// A request, and a lock if nobody else has it: the session ends with it.
-async fn work<S>(line: &mut Line<S>, locks: &AtomicUsize) -> Result<(), Failure>
+async fn work<S>(line: &mut Line<S>, lock: &str, locks: &AtomicUsize) -> Result<(), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     line.ask(GET).await?;
-    if line.ask(LOCK).await?.contains("<ok/>") {
+    if line.ask(lock).await?.contains("<ok/>") {
         locks.fetch_add(1, Relaxed);
     }
     Ok(())

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use self::wire::{Door, Failure, GET};
+use self::wire::{Door, Failure, GET, request};
 
 mod lives;
 mod siege;
@@ -45,10 +45,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// One session, one request at a time.
+    /// One session that asks and waits; the times are those of a whole batch.
     Ask {
         #[arg(long)]
         requests: usize,
+        /// Requests that are sent together.
+        #[arg(long, default_value_t = 1)]
+        batch: usize,
     },
     /// Sessions that end in every way.
     Lives {
@@ -91,24 +94,30 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         key: Arc::new(key),
     });
     match arguments.what {
-        What::Ask { requests } => ask(&door, requests).await,
+        What::Ask { requests, batch } => ask(&door, requests, batch.max(1)).await,
         What::Lives { count, abreast } => lives::run(door, count, abreast).await,
         What::Siege { silent, sessions } => siege::run(door, silent, sessions).await,
     }
 }
 
-async fn ask(door: &Door, requests: usize) -> Result<(), Failure> {
+async fn ask(door: &Door, requests: usize, batch: usize) -> Result<(), Failure> {
     let (mut line, _connection) = door.session().await?;
-    let mut times = Vec::with_capacity(requests);
-    for _ in 0..requests {
+    let mut times = Vec::with_capacity(requests / batch + 1);
+    let together = request(GET).repeat(batch);
+    let began = Instant::now();
+    for _ in 0..requests.div_ceil(batch) {
         let asked = Instant::now();
-        line.ask(GET).await?;
+        line.say(&together).await?;
+        for _ in 0..batch {
+            line.hear(b"\n##\n").await?;
+        }
         times.push(asked.elapsed());
     }
+    let each_second = (times.len() * batch) as f64 / began.elapsed().as_secs_f64();
     times.sort_unstable();
     let at = |share: f64| -> Duration { times[((times.len() - 1) as f64 * share) as usize] };
     println!(
-        "crowd: requests={requests} p50={} p99={} max={}",
+        "crowd: requests={requests} p50={} p99={} max={} each_second={each_second:.0}",
         at(0.5).as_micros(),
         at(0.99).as_micros(),
         at(1.0).as_micros()

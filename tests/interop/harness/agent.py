@@ -48,6 +48,14 @@ class Agent(program.Program):
         """How many files and sockets it has open."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def connections(self):
+        """How many SSH connections it has accepted and not closed."""
+        # proc(5): local address, state (0A listens) and inode, which is 0 once the socket is closed.
+        local = f"0100007F:{self.port:04X}"
+        with open("/proc/net/tcp", encoding="ascii") as table:
+            rows = [line.split() for line in table]
+        return sum(row[1] == local and row[3] != "0A" and row[9] != "0" for row in rows)
+
     def memory(self):
         """Its resident memory, in KiB."""
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:

@@ -19,10 +19,10 @@ class Crowd:
         """One session, one request at a time: the microseconds that `p50`, `p99` and `max` took."""
         return self._run("ask", "--requests", str(requests))
 
-    def live(self, count, socket=True, seconds=PATIENCE):
-        """So many sessions that end in every way, half of them over the local socket."""
+    def live(self, count, socket=True, abreast=64, seconds=PATIENCE):
+        """So many sessions that end in every way, so many at a time, half of them over the local socket."""
         over = ["--socket", self._agent.state / "tether.sock"] if socket else []
-        return self._run(*over, "lives", "--count", str(count), seconds=seconds)
+        return self._run(*over, "lives", "--count", str(count), "--abreast", str(abreast), seconds=seconds)
 
     def siege(self):
         """Lays the siege; `Siege.lift` ends it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from .wait import DEADLINE
 
 ROOT = Path(__file__).resolve().parents[3]
-BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
+BINARIES = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / os.environ.get("PROFILE", "debug")
 # Where .ci/counterparts puts what it makes.
 COUNTERPARTS = ROOT / ".cargo" / "counterparts"
 TETHER = BINARIES / "tether"
