@@ -18,6 +18,7 @@ use crate::model::error::{Errors, RpcError};
 use crate::model::paths;
 use crate::model::tree::{Diff, Scope, Snapshot, Tree};
 
+use super::base::Base;
 use super::confirm::{BASE_KEY, Effect, Request};
 use super::draft::{Draft, Next};
 use super::nacm::Nacm;
@@ -183,9 +184,10 @@ impl Datastore {
 
     /// The same for what a pending commit falls back to: it was running before, so it is valid.
     fn stage_base(&mut self, by: &Author) -> Result<Option<StagedChange>, Errors> {
-        let Some(base) = self.confirm.base().map(|base| base.duplicate()) else {
+        let Some(base) = self.confirm.base() else {
             return Ok(None);
         };
+        let base = base.restored(&self.running)?;
         tracing::info!(
             session = by.session,
             user = by.user,
@@ -327,15 +329,10 @@ impl Datastore {
             self.next_commit = record.id + 1;
         }
         self.startup = staged.startup.or(self.startup.take());
+        self.confirm.committed(staged.effect, now, Base::default);
         let Some(change) = staged.change else {
-            let running = &self.running;
-            return self
-                .confirm
-                .committed(staged.effect, now, || running.clone());
+            return;
         };
-        let running = &self.running;
-        self.confirm
-            .committed(staged.effect, now, || running.clone());
         if let Err(error) = self.become_running(change.running) {
             tracing::error!(%error, "the stored configuration could not be taken over in full");
         }
@@ -354,7 +351,10 @@ impl Datastore {
         let constraints = &self.constraints;
         let candidate = self.candidate.take();
         let kept = candidate.map(|candidate| next.keep(candidate, &self.running, constraints));
-        next.replace(&mut self.running)?;
+        let undo = next.replace(&mut self.running)?;
+        if let Some(base) = self.confirm.base_mut() {
+            base.push(undo, &self.running)?;
+        }
         if let Some(kept) = kept {
             self.candidate = Some(kept?.rebased(&self.running, constraints)?);
         }

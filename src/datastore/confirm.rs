@@ -89,6 +89,14 @@ impl<B> Confirm<B> {
         }
     }
 
+    /// The same, to be told of a change.
+    pub fn base_mut(&mut self) -> Option<&mut B> {
+        match &mut self.state {
+            State::Idle => None,
+            State::Pending { base, .. } | State::Expired { base, .. } => Some(base),
+        }
+    }
+
     /// Whether a session may commit so.
     ///
     /// # Errors
@@ -192,7 +200,7 @@ impl<B> Confirm<B> {
         }
     }
 
-    /// A commit is in force since now. `base` gives what was before it, and is asked when this is what to fall back to.
+    /// A commit is in force from now on. `base` gives what was before it, and is asked when that is what to fall back to.
     pub fn committed(&mut self, effect: Effect, now: Instant, base: impl FnOnce() -> B) {
         let (session, confirmed) = match effect {
             Effect::None => return,

@@ -240,15 +240,25 @@ impl Next {
         }
     }
 
-    /// Makes running this. In place, if nobody else holds it.
+    /// Makes running this, in place if nobody else holds it. Gives what takes that back.
     ///
     /// # Errors
     /// No memory.
-    pub(super) fn replace(self, running: &mut Snapshot) -> Result<(), RpcError> {
-        match self {
-            Self::Whole(next) => *running = next,
-            Self::Part(change) => running.follow(change.before(), change.after())?,
-        }
-        Ok(())
+    pub(super) fn replace(self, running: &mut Snapshot) -> Result<Undo, RpcError> {
+        Ok(match self {
+            Self::Whole(next) => Undo::Whole(std::mem::replace(running, next)),
+            Self::Part(change) => {
+                running.follow(change.before(), change.after())?;
+                Undo::Part(change)
+            }
+        })
     }
+}
+
+/// What takes a change of running back.
+pub(super) enum Undo {
+    /// What was before.
+    Whole(Snapshot),
+    /// The change.
+    Part(Box<Part>),
 }

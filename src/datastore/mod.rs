@@ -3,6 +3,7 @@
 //! A [`Datastore`] is plain data with one owner, the task in `driver.rs`. What changes running goes through
 //! `commit.rs`, whoever asks.
 
+mod base;
 pub mod commit;
 pub mod confirm;
 mod draft;
@@ -29,6 +30,7 @@ use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
 use crate::model::tree::{Constraints, Snapshot, Tree};
 use crate::model::xml::Element;
+use base::Base;
 use confirm::Confirm;
 use draft::Candidate;
 use edit::{EditOptions, Sealer, Secrets};
@@ -109,7 +111,7 @@ pub struct Datastore {
     running_lock: Lock,
     candidate_lock: Lock,
     startup_lock: Lock,
-    confirm: Confirm<Snapshot>,
+    confirm: Confirm<Base>,
     nacm: Arc<Nacm>,
     sealer: Box<dyn Sealer + Send>,
     parts: Parts,
