@@ -28,7 +28,8 @@
 //! 3. `netconf/ops/commit.rs` → [`datastore::commit`] ★: validate → diff → access control → prepare all subscribers →
 //!    *store* → swap → apply all. Whatever refuses before the swap leaves no trace: a dropped `Prepared` is an abort.
 //! 4. The store step (`datastore/store`) runs off that task: one transaction appends the difference and is synced
-//!    before the reply; reads go on meanwhile from the old running.
+//!    before the reply; reads go on meanwhile from the old running, of which the owner
+//!    publishes a view.
 //! 5. [`tunnel::CloudConnection`] prepared by reserving room in the driver's queue; its `apply` fills it. The driver
 //!    tells [`tunnel::machine`] ★ the new target, and the machine says what to do: nothing, if it is an equal one.
 //!

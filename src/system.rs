@@ -40,7 +40,7 @@ fn show(into: &mut Tree, leaves: &[(String, Option<&str>)]) {
     }
 }
 
-impl<N: Fn() -> DateTime<Utc> + Send> StateProvider for SystemState<N> {
+impl<N: Fn() -> DateTime<Utc> + Send + Sync> StateProvider for SystemState<N> {
     fn module(&self) -> &'static str {
         "ietf-system"
     }

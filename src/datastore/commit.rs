@@ -115,6 +115,11 @@ impl Datastore {
         Ok(self.step(by, change, effect, false))
     }
 
+    /// Whether [`Datastore::on_time`] has something to do.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        self.confirm.is_due(now)
+    }
+
     /// What is due at this time: a confirmed commit that nobody confirmed is taken back, whoever holds a lock, and
     /// whatever access control says of those who are there. `at` is the same time by the device's clock.
     pub fn on_time(&mut self, now: Instant, at: SystemTime) -> Step {
@@ -137,7 +142,7 @@ impl Datastore {
         self.confirm.put_off(now);
     }
 
-    /// When [`Datastore::on_time`] has something to do.
+    /// When [`Datastore::is_due`] will be true, if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.confirm.poll_timeout()
     }

@@ -1,10 +1,11 @@
 //! The one task that owns the [`Datastore`].
 //!
 //! Jobs come over a bounded queue, in order. A job that changes running ends in a store step, which runs on a thread
-//! that may block; until it is done, reads are served from the old running and writes wait their turn.
+//! that may block; until it is done, writes wait their turn. Reads do not come here at all: the owner publishes a view
+//! of the datastores, and takes it back only while they change.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::RuntimeFlavor;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::model::error::{ErrorTag, Errors, RpcError};
 
 use super::store::{CommitRecord, Store, StoreError};
-use super::{Author, Datastore, SessionId, Staged, Step};
+use super::{Author, Datastore, SessionId, Staged, Step, View};
 
 /// How long until what a broken disk left is taken out again.
 const SETTLE_AGAIN: Duration = Duration::from_secs(10);
@@ -33,9 +34,15 @@ enum Job {
     End(SessionId),
 }
 
+/// The view that the owner keeps up to date. Whoever reads it holds the lock for no longer than it takes to find out
+/// what is asked for: the trees are shared and read later.
+type Published = Arc<RwLock<Option<View>>>;
+
 /// Access to the datastore. Cheap to clone; the datastore lives as long as one is held.
 #[derive(Clone)]
 pub struct Handle {
+    /// What readers see; none while it is about to change.
+    published: Published,
     jobs: mpsc::Sender<Job>,
     /// Sessions that ended while the queue was full; unbounded only in name, since each session ends once and
     /// sessions are limited.
@@ -56,13 +63,46 @@ impl Handle {
     pub fn start(datastore: Datastore, store: Arc<Store>) -> (Self, JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (ends, ended) = mpsc::unbounded_channel();
+        let published = Published::default();
         let owner = Owner {
             datastore,
+            published: Arc::clone(&published),
             unsettled: store.is_unsettled(),
             store,
             waiting: VecDeque::new(),
         };
-        (Self { jobs, ends }, tokio::spawn(owner.run(queue, ended)))
+        let handle = Self {
+            published,
+            jobs,
+            ends,
+        };
+        (handle, tokio::spawn(owner.run(queue, ended)))
+    }
+
+    /// Looks at the datastores as they are: after all that the caller was answered, and without waiting for anybody
+    /// unless they are changing at this moment. `candidate` says whether the candidate is looked at.
+    ///
+    /// # Errors
+    /// `operation-failed` while the agent shuts down.
+    pub async fn view<T: Send + 'static>(
+        &self,
+        candidate: bool,
+        look: impl FnOnce(&View) -> T + Send + 'static,
+    ) -> Result<T, RpcError> {
+        let look = match self.published.try_read() {
+            Ok(published) => match &*published {
+                Some(view) if view.is_whole() || !candidate => {
+                    return contained(|| look(view)).ok_or_else(broken_off);
+                }
+                _ => look,
+            },
+            Err(_) => look,
+        };
+        self.read(move |datastore| match candidate {
+            true => look(&datastore.whole_view()),
+            false => look(&datastore.view()),
+        })
+        .await
     }
 
     /// Looks at the datastore; does not wait for a store step.
@@ -117,6 +157,7 @@ impl Handle {
 
 struct Owner {
     datastore: Datastore,
+    published: Published,
     store: Arc<Store>,
     /// Writes that came during a store step.
     waiting: VecDeque<Job>,
@@ -152,6 +193,7 @@ impl Owner {
                 storing = self.work(job);
                 continue;
             }
+            self.publish();
             let due = self.datastore.poll_timeout();
             tokio::select! {
                 biased;
@@ -193,8 +235,30 @@ impl Owner {
         }
     }
 
+    /// Has readers see the datastores as they are.
+    fn publish(&self) {
+        let mut published = self
+            .published
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if published.is_none() {
+            *published = Some(self.datastore.view());
+        }
+    }
+
+    /// Has readers wait: something is going to change, for which nobody else should hold it.
+    fn retract(&self) {
+        *self
+            .published
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Does a job; returns the store step that it leads to.
     fn work(&mut self, job: Job) -> Option<Storing> {
+        if !matches!(job, Job::Read(_)) {
+            self.retract();
+        }
         match job {
             Job::Read(look) => drop(contained(|| look(&self.datastore))),
             Job::End(session) => self.datastore.end_session(session),
@@ -210,6 +274,10 @@ impl Owner {
 
     /// Takes a confirmed commit back when its time is over.
     fn on_time(&mut self) -> Option<Storing> {
+        if !self.datastore.is_due(now()) {
+            return None;
+        }
+        self.retract();
         let step = contained(|| aside(|| self.datastore.on_time(now(), SystemTime::now())))?;
         self.proceed(step, None)
     }
@@ -248,6 +316,7 @@ impl Owner {
 
     /// A store step is over; returns the snapshot that should follow.
     fn stored(&mut self, commit: Option<Waiting>, done: Result<bool, RpcError>) -> Option<Storing> {
+        self.retract();
         self.unsettled = done.is_err();
         let Some((staged, answer)) = commit else {
             if let Err(error) = done {

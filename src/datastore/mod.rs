@@ -17,6 +17,7 @@ pub mod retrieval;
 pub mod startup;
 pub mod store;
 pub mod subscriber;
+mod view;
 pub mod xpath;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ use subscriber::{ActionHandler, ConfigSubscriber, StateProvider};
 
 pub use commit::{Staged, Step};
 pub use draft::Draft;
+pub use view::View;
 
 /// The number of a session, from 1 (RFC 6241, section 8.1); 0 stands for the agent itself.
 pub type SessionId = u32;
@@ -115,6 +117,7 @@ pub struct Datastore {
     nacm: Arc<Nacm>,
     sealer: Box<dyn Sealer + Send>,
     parts: Parts,
+    providers: Arc<[Box<dyn StateProvider>]>,
     next_commit: u64,
 }
 
@@ -127,7 +130,7 @@ impl Datastore {
         mut running: Tree,
         next_commit: u64,
         sealer: Box<dyn Sealer + Send>,
-        parts: Parts,
+        mut parts: Parts,
     ) -> Result<Self, Errors> {
         running.validate()?;
         let schema = running.schema();
@@ -145,6 +148,7 @@ impl Datastore {
             confirm: Confirm::default(),
             nacm,
             sealer,
+            providers: std::mem::take(&mut parts.providers).into(),
             parts,
             next_commit,
         };
@@ -181,18 +185,6 @@ impl Datastore {
     /// The access control rules in force.
     pub fn nacm(&self) -> &Arc<Nacm> {
         &self.nacm
-    }
-
-    /// The state of the modules that `wanted` names, without configuration.
-    pub fn state(&self, wanted: &dyn Fn(&str) -> bool) -> Tree {
-        let mut tree = Tree::new(self.schema);
-        let asked = self
-            .parts
-            .providers
-            .iter()
-            .filter(|provider| wanted(provider.module()));
-        asked.for_each(|provider| provider.state(&mut tree));
-        tree
     }
 
     /// The lock of a datastore.

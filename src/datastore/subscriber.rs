@@ -45,7 +45,7 @@ impl<F: FnOnce() + Send> Prepared for F {
 }
 
 /// A part of the agent that has state to show.
-pub trait StateProvider: Send {
+pub trait StateProvider: Send + Sync {
     /// The module whose top-level nodes it fills.
     fn module(&self) -> &'static str;
     /// Adds its state; reads what is at hand and never waits.

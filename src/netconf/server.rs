@@ -8,11 +8,11 @@ use tokio::sync::watch;
 
 use super::operations::{Control, EndReason, Opened, Operations, Peer, SessionId, Statistics};
 use super::ops::monitoring::{Monitoring, SessionState};
-use super::ops::{self, capabilities, only_looks};
+use super::ops::{self, capabilities, looks_at_candidate, only_looks};
 use super::reply::Reply;
 use super::rpc::Rpc;
 use crate::datastore::driver::{Handle, aside};
-use crate::datastore::{Author, Datastore, Step};
+use crate::datastore::{Author, Datastore, Step, View};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
 use crate::model::settings::Limits;
@@ -120,10 +120,9 @@ impl Server {
     async fn kill(&self, caller: &Author, rpc: &Rpc, session: SessionId) -> Result<Reply, Errors> {
         if !caller.recovery {
             let (caller, name) = (caller.clone(), rpc.name().to_owned());
-            let permitted = self
-                .0
-                .datastore
-                .read(move |datastore| datastore.nacm().may_exec(&caller, "ietf-netconf", &name));
+            let permitted = self.0.datastore.view(false, move |view| {
+                view.nacm().may_exec(&caller, "ietf-netconf", &name)
+            });
             permitted.await??;
         }
         if session == caller.session {
@@ -162,7 +161,7 @@ impl Server {
         let locked_out = self
             .0
             .datastore
-            .read(move |datastore| datastore.nacm().locks_out(user.as_str()));
+            .view(false, move |view| view.nacm().locks_out(user.as_str()));
         locked_out.await
     }
 
@@ -240,10 +239,9 @@ impl Operations for Server {
         }
         if only_looks(&rpc) {
             let server = self.clone();
-            let look = move |datastore: &Datastore| {
-                ops::read(datastore, &caller, rpc, &|| server.monitoring())
-            };
-            let found = self.0.datastore.read(look).await??;
+            let candidate = looks_at_candidate(&rpc);
+            let look = move |view: &View| ops::read(view, &caller, rpc, &|| server.monitoring());
+            let found = self.0.datastore.view(candidate, look).await??;
             return match found.takes_long() {
                 true => Ok(aside(|| found.into_reply())?),
                 false => Ok(found.into_reply()?),

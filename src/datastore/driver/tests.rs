@@ -143,3 +143,49 @@ async fn a_long_edit_does_not_hold_the_only_worker() {
     long.await.unwrap();
     releasing.await.unwrap();
 }
+
+fn keepalive(view: &View, target: Target) -> Option<String> {
+    view.snapshot(target).value(KEEPALIVE)
+}
+
+#[tokio::test]
+async fn a_reader_sees_all_that_was_answered_before() {
+    let (handle, _directory) = start(Parts::default());
+    for value in ["60", "70", "80"] {
+        set_keepalive(&handle, value).await.unwrap();
+        let seen = handle.view(false, |view| keepalive(view, Target::Running));
+        assert_eq!(seen.await.unwrap().as_deref(), Some(value));
+        let edit = handle.write(|datastore| {
+            let mut tree = Tree::new(datastore.schema());
+            tree.set(KEEPALIVE, Some("99"))?;
+            datastore.set_candidate(tree, &author(1))?;
+            Ok((Step::Done, ()))
+        });
+        edit.await.unwrap();
+        let seen = handle.view(true, |view| keepalive(view, Target::Candidate));
+        assert_eq!(seen.await.unwrap().as_deref(), Some("99"));
+        let lock = handle.write(|datastore| lock(datastore, 1)).await;
+        // The candidate holds changes.
+        assert!(lock.is_err());
+        let discard = handle.write(|datastore| {
+            datastore.discard(&author(1))?;
+            Ok((Step::Done, ()))
+        });
+        discard.await.unwrap();
+    }
+    handle.write(|datastore| lock(datastore, 8)).await.unwrap();
+    let held = handle.view(false, |view| view.lock_of(Target::Candidate).holder());
+    assert_eq!(held.await.unwrap(), Some(8));
+}
+
+#[tokio::test]
+async fn what_a_reader_keeps_is_as_it_was() {
+    let (handle, _directory) = start(Parts::default());
+    set_keepalive(&handle, "60").await.unwrap();
+    let kept = handle
+        .view(false, |view| view.snapshot(Target::Running))
+        .await
+        .unwrap();
+    set_keepalive(&handle, "70").await.unwrap();
+    assert_eq!(kept.value(KEEPALIVE).as_deref(), Some("60"));
+}

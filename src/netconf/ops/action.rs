@@ -21,7 +21,7 @@ pub(super) fn act(
     let path = operation.path();
     if path.matches('/').count() == 1 {
         let (module, name) = operation.name();
-        permit_named(datastore, caller, module, name)?;
+        permit_named(datastore.nacm(), caller, module, name)?;
     } else if !caller.recovery {
         // RFC 8341, section 3.2.3: execute the action, and read the nodes it is in.
         datastore.nacm().may_act(caller, &operation)?;
@@ -89,7 +89,7 @@ fn check_context(datastore: &Datastore, operation: &Operation) -> Result<(), Rpc
     }
     let top = std::iter::successors(Some(context), |node| node.parent()).last();
     let module = top.map_or("", |top| top.module());
-    let state = datastore.state(&|wanted| wanted == module);
+    let state = datastore.view().state(&|wanted| wanted == module);
     match state.find(&path) {
         Some(_) => Ok(()),
         None => {

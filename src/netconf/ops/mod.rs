@@ -13,8 +13,9 @@ mod schema;
 
 use super::reply::{Data, Reply};
 use super::rpc::{Datastore as Name, Named, Rpc, Stored, unknown_namespace, unknown_operation};
+use crate::datastore::nacm::Nacm;
 use crate::datastore::retrieval::Retrieval;
-use crate::datastore::{Author, Datastore, Step, Target};
+use crate::datastore::{Author, Datastore, Step, Target, View};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError};
 use crate::model::schema::Schema;
 use crate::model::tree::{NodeKind, SchemaNode};
@@ -56,41 +57,44 @@ impl Found {
     }
 }
 
+/// Whether an operation that only looks does so at the candidate.
+pub fn looks_at_candidate(rpc: &Rpc) -> bool {
+    match rpc {
+        Rpc::GetConfig { source, .. } => *source == Name::Candidate,
+        Rpc::GetData(request) => request.datastore == Stored::Conventional(Name::Candidate),
+        _ => false,
+    }
+}
+
 /// Does an operation that only looks. `monitoring` tells what the server knows; it is asked only for a reply that
 /// can hold it.
 ///
 /// # Errors
 /// What the reply says.
 pub fn read(
-    datastore: &Datastore,
+    view: &View,
     caller: &Author,
     rpc: Rpc,
     monitoring: &dyn Fn() -> Monitoring,
 ) -> Result<Found, Errors> {
-    permit(datastore, caller, &rpc)?;
+    permit(view.schema(), view.nacm(), caller, &rpc)?;
     match rpc {
         Rpc::Get {
             filter,
             with_defaults,
-        } => retrieve::get(
-            datastore,
-            caller,
-            filter.as_ref(),
-            with_defaults,
-            monitoring,
-        ),
+        } => retrieve::get(view, caller, filter.as_ref(), with_defaults, monitoring),
         Rpc::GetConfig {
             source,
             filter,
             with_defaults,
-        } => retrieve::get_config(datastore, caller, source, filter.as_ref(), with_defaults),
-        Rpc::GetData(request) => retrieve::get_data(datastore, caller, request, monitoring),
+        } => retrieve::get_config(view, caller, source, filter.as_ref(), with_defaults),
+        Rpc::GetData(request) => retrieve::get_data(view, caller, request, monitoring),
         Rpc::GetSchema {
             identifier,
             version,
             format,
         } => schema::get_schema(
-            datastore.schema(),
+            view.schema(),
             &identifier,
             version.as_deref(),
             format.as_deref(),
@@ -112,7 +116,7 @@ pub fn write(
     caller: &Author,
     rpc: Rpc,
 ) -> Result<(Step, Outcome), Errors> {
-    permit(datastore, caller, &rpc)?;
+    permit(datastore.schema(), datastore.nacm(), caller, &rpc)?;
     let step = match rpc {
         Rpc::EditConfig(request) => {
             let (step, errors) = edit::edit_config(datastore, caller, &request)?;
@@ -155,46 +159,46 @@ pub fn write(
 
 /// Whether the caller may execute the operation (RFC 8341, section 3.4.4, step 1 on). `close-session` never comes
 /// here and is always permitted; that of an action is decided when it is parsed.
-fn permit(datastore: &Datastore, caller: &Author, rpc: &Rpc) -> Result<(), RpcError> {
+fn permit(schema: Schema, nacm: &Nacm, caller: &Author, rpc: &Rpc) -> Result<(), RpcError> {
     let (module, name) = match rpc {
         Rpc::Action { .. } => return Ok(()),
         Rpc::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
         Rpc::GetData(_) | Rpc::EditData(_) => ("ietf-netconf-nmda", rpc.name()),
         Rpc::Other {
             namespace, name, ..
-        } => return permit_other(datastore, caller, namespace, name),
+        } => return permit_other(schema, nacm, caller, namespace, name),
         other => ("ietf-netconf", other.name()),
     };
-    permit_named(datastore, caller, module, name)
+    permit_named(nacm, caller, module, name)
 }
 
 /// The same for an rpc of a module, which must exist.
 fn permit_other(
-    datastore: &Datastore,
+    schema: Schema,
+    nacm: &Nacm,
     caller: &Author,
     namespace: &str,
     name: &str,
 ) -> Result<(), RpcError> {
-    let schema = datastore.schema();
     let module = schema
         .module_of(namespace)
         .ok_or_else(|| unknown_namespace(name, namespace))?;
     match schema.top(module, name).map(SchemaNode::kind) {
-        Some(NodeKind::Rpc) => permit_named(datastore, caller, module, name),
+        Some(NodeKind::Rpc) => permit_named(nacm, caller, module, name),
         _ => Err(unknown_operation(name)),
     }
 }
 
 /// Whether the caller may execute an rpc of a module.
 pub(super) fn permit_named(
-    datastore: &Datastore,
+    nacm: &Nacm,
     caller: &Author,
     module: &str,
     name: &str,
 ) -> Result<(), RpcError> {
     match caller.recovery {
         true => Ok(()),
-        false => datastore.nacm().may_exec(caller, module, name),
+        false => nacm.may_exec(caller, module, name),
     }
 }
 

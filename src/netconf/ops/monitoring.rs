@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::datastore::{Datastore, SessionId, Target};
+use crate::datastore::{SessionId, Target, View};
 use crate::model::error::RpcError;
 use crate::model::paths;
 use crate::model::schema::Schema;
@@ -57,14 +57,14 @@ fn date_and_time(time: SystemTime) -> String {
 
 impl Monitoring {
     /// Adds `/netconf-state`.
-    pub fn state(&self, datastore: &Datastore, into: &mut Tree) {
+    pub fn state(&self, datastore: &View, into: &mut Tree) {
         // Every path and value below is of the module's own making; a refusal would only leave that leaf out.
         if let Err(error) = self.fill(datastore, into) {
             debug_assert!(false, "netconf-state: {error}");
         }
     }
 
-    fn fill(&self, datastore: &Datastore, into: &mut Tree) -> Result<(), RpcError> {
+    fn fill(&self, datastore: &View, into: &mut Tree) -> Result<(), RpcError> {
         for uri in &self.capabilities {
             into.set(
                 &format!(

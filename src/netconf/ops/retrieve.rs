@@ -7,7 +7,7 @@ use super::monitoring::{self, Monitoring};
 use super::{Found, target, writable};
 use crate::datastore::filter::Filter;
 use crate::datastore::retrieval::{Options, Reader, Retrieval, Selection, Source, WithDefaults};
-use crate::datastore::{Author, Datastore, Target, xpath};
+use crate::datastore::{Author, Datastore, Target, View, xpath};
 use crate::model::error::{Errors, RpcError};
 use crate::model::schema::Schema;
 use crate::model::tree::{Expression, SchemaNode, Snapshot, Tree};
@@ -17,7 +17,7 @@ use crate::netconf::rpc::{
 };
 
 pub(super) fn get_config(
-    datastore: &Datastore,
+    datastore: &View,
     caller: &Author,
     source: Name,
     filter: Option<&Requested>,
@@ -38,7 +38,7 @@ pub(super) fn get_config(
 }
 
 pub(super) fn get(
-    datastore: &Datastore,
+    datastore: &View,
     caller: &Author,
     filter: Option<&Requested>,
     with_defaults: Option<WithDefaults>,
@@ -54,7 +54,7 @@ pub(super) fn get(
 }
 
 pub(super) fn get_data(
-    datastore: &Datastore,
+    datastore: &View,
     caller: &Author,
     request: GetData,
     monitoring: &dyn Fn() -> Monitoring,
@@ -77,7 +77,7 @@ pub(super) fn get_data(
     Ok(Found::Data(retrieval, Some(NMDA_NAMESPACE)))
 }
 
-fn reader(datastore: &Datastore, caller: &Author) -> Option<Reader> {
+fn reader(datastore: &View, caller: &Author) -> Option<Reader> {
     (!caller.recovery).then(|| Reader {
         nacm: datastore.nacm().clone(),
         author: caller.clone(),
@@ -86,7 +86,7 @@ fn reader(datastore: &Datastore, caller: &Author) -> Option<Reader> {
 
 /// A configuration datastore.
 fn configuration(
-    datastore: &Datastore,
+    datastore: &View,
     target: Target,
     filter: Option<&Requested>,
     options: &Options,
@@ -101,7 +101,7 @@ fn configuration(
 
 /// Running with the state of the device: `get`, and the operational datastore.
 fn operational(
-    datastore: &Datastore,
+    datastore: &View,
     filter: Option<&Requested>,
     options: &Options,
     monitoring: &dyn Fn() -> Monitoring,
@@ -151,11 +151,7 @@ fn with_configuration(state: &mut Tree, running: &Snapshot) -> Vec<SchemaNode> {
 }
 
 /// The state of the modules that a selection can reach.
-fn state(
-    datastore: &Datastore,
-    selection: &Selection,
-    monitoring: &dyn Fn() -> Monitoring,
-) -> Tree {
+fn state(datastore: &View, selection: &Selection, monitoring: &dyn Fn() -> Monitoring) -> Tree {
     let schema = datastore.schema();
     let reaches = |module: &str| {
         let namespace = schema.namespace(module).unwrap_or_default();

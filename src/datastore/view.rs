@@ -1,0 +1,96 @@
+//! The datastores as a reader sees them: what it takes to answer one without asking their owner.
+
+use std::sync::Arc;
+
+use super::lock::Lock;
+use super::nacm::Nacm;
+use super::subscriber::StateProvider;
+use super::{Datastore, Target};
+use crate::model::schema::Schema;
+use crate::model::tree::{Snapshot, Tree};
+
+/// Every datastore at one moment.
+pub struct View {
+    schema: Schema,
+    running: Snapshot,
+    /// None where it was edited and nobody has put it together.
+    candidate: Option<Snapshot>,
+    startup: Snapshot,
+    running_lock: Lock,
+    candidate_lock: Lock,
+    startup_lock: Lock,
+    nacm: Arc<Nacm>,
+    providers: Arc<[Box<dyn StateProvider>]>,
+}
+
+impl Datastore {
+    /// The datastores as they are now, the candidate only where it is at hand.
+    pub fn view(&self) -> View {
+        View {
+            schema: self.schema,
+            running: self.running.clone(),
+            candidate: self.candidate.is_none().then(|| self.running.clone()),
+            startup: self.snapshot(Target::Startup),
+            running_lock: self.running_lock,
+            candidate_lock: self.candidate_lock,
+            startup_lock: self.startup_lock,
+            nacm: Arc::clone(&self.nacm),
+            providers: Arc::clone(&self.providers),
+        }
+    }
+
+    /// The same with the candidate, which may have to be put together.
+    pub fn whole_view(&self) -> View {
+        View {
+            candidate: Some(self.snapshot(Target::Candidate)),
+            ..self.view()
+        }
+    }
+}
+
+impl View {
+    /// Whether the candidate is in it.
+    pub fn is_whole(&self) -> bool {
+        self.candidate.is_some()
+    }
+
+    /// The schema.
+    pub fn schema(&self) -> Schema {
+        self.schema
+    }
+
+    /// A datastore's configuration; for a candidate that is not in the view, running.
+    pub fn snapshot(&self, target: Target) -> Snapshot {
+        match target {
+            Target::Running => &self.running,
+            Target::Candidate => self.candidate.as_ref().unwrap_or(&self.running),
+            Target::Startup => &self.startup,
+        }
+        .clone()
+    }
+
+    /// The access control rules in force.
+    pub fn nacm(&self) -> &Arc<Nacm> {
+        &self.nacm
+    }
+
+    /// The lock of a datastore.
+    pub fn lock_of(&self, target: Target) -> &Lock {
+        match target {
+            Target::Running => &self.running_lock,
+            Target::Candidate => &self.candidate_lock,
+            Target::Startup => &self.startup_lock,
+        }
+    }
+
+    /// The state of the modules that `wanted` names, without configuration.
+    pub fn state(&self, wanted: &dyn Fn(&str) -> bool) -> Tree {
+        let mut tree = Tree::new(self.schema);
+        let asked = self
+            .providers
+            .iter()
+            .filter(|provider| wanted(provider.module()));
+        asked.for_each(|provider| provider.state(&mut tree));
+        tree
+    }
+}
