@@ -74,7 +74,9 @@ pub enum AgentError {
     #[error(transparent)]
     FirstStart(#[from] first_start::FirstStartError),
     /// What was stored is not what this agent understands.
-    #[error("the stored configuration is refused: {0}; it is from another version, or damaged")]
+    #[error(
+        "the configuration to start with is refused: {0}; what is stored is from another version or damaged, or a module of --yang asks for what it lacks"
+    )]
     Stored(RpcError),
     /// There are data of a module that is no longer given.
     #[error(

@@ -72,6 +72,9 @@ pub enum SchemaError {
     /// One of the agent's own modules came again.
     #[error("the YANG module {0} is one that the agent brings: leave it out")]
     Own(String),
+    /// A module has the namespace of another.
+    #[error("the YANG module {0} has the namespace of {1}: leave it out")]
+    Namespace(String, String),
     /// A module came twice.
     #[error("the YANG module {0} is given twice: leave one of the files out")]
     Twice(String),
@@ -141,6 +144,7 @@ impl Schema {
             if let Err(error) = loaded {
                 return Err(refusal(&context, told(module), &error));
             }
+            check_namespace(&context, module)?;
         }
         let context = Box::leak(Box::new(context));
         let raw = RawContext::of(context).ok_or_else(nothing)?;
@@ -244,6 +248,23 @@ fn check_names(extra: &[ExtraModule]) -> Result<(), SchemaError> {
         }
     }
     Ok(())
+}
+
+/// Data are told apart by their namespaces; libyang takes whichever module comes first.
+fn check_namespace(context: &Context, module: &ExtraModule) -> Result<(), SchemaError> {
+    let Some(own) = context.get_module_implemented(module.name()) else {
+        return Ok(());
+    };
+    let mut others = context.modules(false);
+    let other =
+        others.find(|other| other.name() != module.name() && other.namespace() == own.namespace());
+    match other {
+        Some(other) => Err(SchemaError::Namespace(
+            told(module),
+            other.name().to_owned(),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn refusal(context: &Context, module: String, error: &yang5::Error) -> SchemaError {
@@ -357,6 +378,15 @@ mod tests {
         assert!(
             own.ends_with("is one that the agent brings: leave it out"),
             "{own}"
+        );
+    }
+
+    #[test]
+    fn a_namespace_belongs_to_one_module() {
+        let text = "module mine { namespace 'urn:ietf:params:xml:ns:yang:ietf-system'; prefix m; }";
+        assert_eq!(
+            refusal_of(text),
+            "the YANG module mine (/yang/toaster.yang) has the namespace of ietf-system: leave it out"
         );
     }
 

@@ -321,3 +321,29 @@ async fn a_module_that_cannot_be_used_is_told_in_one_line() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_module_that_asks_for_what_the_configuration_lacks_keeps_the_agent_from_starting() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("toaster.yang");
+    for (node, expected) in [
+        (
+            "leaf slots { type uint8; mandatory true; }",
+            "data-missing: slots is mandatory and is missing (at /toaster:slots);",
+        ),
+        (
+            "leaf-list slots { type uint8; min-elements 2; }",
+            "operation-failed: there are too few entries of slots (at /toaster:slots);",
+        ),
+    ] {
+        let text = format!("module toaster {{ namespace 'urn:t'; prefix t; {node} }}");
+        std::fs::write(&file, text).unwrap();
+        let options = Options {
+            yang: vec![file.clone()],
+            ..options(directory.path())
+        };
+        let error = refusal(options).await;
+        let expected = format!("the configuration to start with is refused: {expected}");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+}

@@ -150,7 +150,10 @@ impl Item {
             Some("must-violation") => self.of_must(),
             // Section 15.2 and 15.3: the path is that of the list, not of the entry that is one too many.
             Some("too-few-elements" | "too-many-elements") => {
-                let list = self.path.as_deref().map(without_last_predicates);
+                // At the top there is no data node that libyang could name.
+                let data = self.path.as_ref().filter(|path| *path != "/");
+                let list = data.or(self.schema_path.as_ref());
+                let list = list.map(|list| without_last_predicates(list));
                 return RpcError {
                     app_tag: self.app_tag.clone(),
                     path: list.map(str::to_owned),
@@ -201,12 +204,11 @@ impl Item {
         let message = self.message.as_str();
         let name = || quoted(message).unwrap_or_default();
         if message.starts_with("Mandatory node") {
-            let above = self.path.as_deref().unwrap_or_default();
-            self.error(ErrorTag::DataMissing).at(format!(
-                "{}/{}",
-                above.trim_end_matches('/'),
-                name()
-            ))
+            let path = match self.path.as_deref() {
+                Some(above) if above != "/" => format!("{above}/{}", name()),
+                _ => self.schema_path.clone().unwrap_or_default(),
+            };
+            self.error(ErrorTag::DataMissing).at(path)
         } else if message.starts_with("List instance is missing its key") {
             self.error(ErrorTag::MissingElement)
                 .info("bad-element", name())
