@@ -168,6 +168,15 @@ impl Schema {
         self.raw
     }
 
+    /// The names of the implemented modules.
+    pub fn implemented(self) -> Vec<&'static str> {
+        let modules = self.context.modules(false);
+        let implemented = modules.filter(|module| module.is_implemented());
+        implemented
+            .map(|module| SchemaNode::static_name(&module))
+            .collect()
+    }
+
     /// Namespace of an implemented module.
     pub fn namespace(self, module: &str) -> Option<&'static str> {
         self.context

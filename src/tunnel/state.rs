@@ -10,7 +10,7 @@ use crate::model::schema::Schema;
 use crate::model::status::{
     Clocks, CloudStatus, Moment, ServerStatus, SubconnectionStatus, UnbindingState,
 };
-use crate::model::tree::Tree;
+use crate::model::tree::{Cursor, Tree};
 use crate::tunnel::machine::Notification;
 
 /// `octets-in`, `octets-out` and `dropped` of a subconnection.
@@ -27,26 +27,23 @@ pub struct Traffic {
 /// Writes leaves below one node; a value that the model refuses is left out rather than taking the rest with it, and the
 /// first such error is kept.
 struct Writer<'a> {
-    tree: &'a mut Tree,
-    base: String,
+    at: Cursor<'a>,
     clocks: Clocks,
     error: Option<RpcError>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(tree: &'a mut Tree, base: &str, clocks: Clocks) -> Self {
-        Self {
-            tree,
-            base: base.to_owned(),
+    fn new(tree: &'a mut Tree, base: &str, clocks: Clocks) -> Result<Self, RpcError> {
+        Ok(Self {
+            at: Cursor::at(tree, base)?,
             clocks,
             error: None,
-        }
+        })
     }
 
     fn text(&mut self, leaf: &str, value: impl Into<Option<String>>) {
         let Some(value) = value.into() else { return };
-        let path = format!("{}/{leaf}", self.base);
-        if let Err(error) = self.tree.set(&path, Some(&value)) {
+        if let Err(error) = self.at.put(leaf, &value) {
             self.error.get_or_insert(error);
         }
     }
@@ -99,7 +96,7 @@ pub fn write(
     clocks: Clocks,
     traffic: &dyn Fn(&str) -> Option<Traffic>,
 ) -> Result<(), RpcError> {
-    let mut to = Writer::new(tree, CLOUD_STATE, clocks);
+    let mut to = Writer::new(tree, CLOUD_STATE, clocks)?;
     to.word("connection-state", status.connection.as_yang());
     to.word("device-state", status.device.as_yang());
     to.word("process-state", status.process.as_yang());
@@ -139,7 +136,7 @@ pub fn write(
             "{CLOUD_STATE}/discovered[interface='{}']",
             discovered.interface
         );
-        let mut to = Writer::new(tree, &base, clocks);
+        let mut to = Writer::new(tree, &base, clocks)?;
         to.text("domain", discovered.domain.clone());
         to.text("password-present", discovered.password_present.to_string());
         to.moment("at", Some(discovered.at));
@@ -171,7 +168,7 @@ fn subconnection(
 ) -> Result<(), RpcError> {
     // Only services that are known here have one, and their names hold no quotation mark.
     let base = format!("{CLOUD_STATE}/subconnection[service='{}']", one.service);
-    let mut to = Writer::new(tree, &base, clocks);
+    let mut to = Writer::new(tree, &base, clocks)?;
     to.word("state", one.state.as_yang());
     to.text("url", one.url.clone());
     to.instant("connected-at", one.connected_at);
@@ -198,7 +195,7 @@ pub fn notification(schema: Schema, told: &Notification, clocks: Clocks) -> Resu
             failure,
             down,
         } => {
-            let mut to = Writer::new(&mut tree, paths::CONNECTION_STATE_CHANGED, clocks);
+            let mut to = Writer::new(&mut tree, paths::CONNECTION_STATE_CHANGED, clocks)?;
             to.word("previous-connection-state", previous.as_yang());
             to.word("connection-state", state.as_yang());
             to.word("device-state", device.as_yang());
@@ -216,7 +213,7 @@ pub fn notification(schema: Schema, told: &Notification, clocks: Clocks) -> Resu
             url,
             failure,
         } => {
-            let mut to = Writer::new(&mut tree, paths::SUBCONNECTION_STATE_CHANGED, clocks);
+            let mut to = Writer::new(&mut tree, paths::SUBCONNECTION_STATE_CHANGED, clocks)?;
             to.text("service", service.clone());
             to.text("previous-state", previous.map(|p| p.as_yang().into()));
             to.word("state", state.as_yang());
@@ -225,7 +222,7 @@ pub fn notification(schema: Schema, told: &Notification, clocks: Clocks) -> Resu
             to.done()?;
         }
         Notification::UnbindingAnswered { id, state, reason } => {
-            let mut to = Writer::new(&mut tree, paths::UNBINDING_ANSWERED, clocks);
+            let mut to = Writer::new(&mut tree, paths::UNBINDING_ANSWERED, clocks)?;
             to.number("id", *id);
             let accepted = *state == UnbindingState::Accepted;
             to.word("result", if accepted { "accepted" } else { "refused" });
@@ -250,13 +247,13 @@ fn all_servers_failed(
     else {
         return Ok(());
     };
-    let mut to = Writer::new(tree, paths::ALL_SERVERS_FAILED, clocks);
+    let mut to = Writer::new(tree, paths::ALL_SERVERS_FAILED, clocks)?;
     to.counter("attempts", *attempts);
     to.instant("next-attempt-at", Some(*next_attempt_at));
     to.done()?;
     for (position, (server, failure)) in servers.iter().enumerate() {
         let base = format!("{}/server[{}]", paths::ALL_SERVERS_FAILED, position + 1);
-        let mut to = Writer::new(tree, &base, clocks);
+        let mut to = Writer::new(tree, &base, clocks)?;
         to.server(server);
         to.word("failure-reason", failure.as_yang());
         to.done()?;

@@ -14,6 +14,7 @@ pub use walk::View;
 pub(super) use walk::{Extent, Known, Selected, Set};
 
 use crate::model::error::{ErrorTag, NETCONF_NAMESPACE, NMDA_NAMESPACE, RpcError};
+use crate::model::schema::Schema;
 use crate::model::tree::SchemaNode;
 use crate::model::xml::{self, Element, Scope};
 
@@ -75,30 +76,10 @@ impl Filter {
         Self::new(&xml::parse_at_most(MOST_ELEMENTS, xml, scope)?)
     }
 
-    /// Whether anything at or below a path could be selected; the steps are namespace and name, from the top. So
-    /// that state nobody asks for need not be gathered.
-    pub fn reaches(&self, path: &[(&str, &str)]) -> bool {
-        let mut level: Vec<&Criterion> = self.criteria.iter().collect();
-        for (namespace, name) in path {
-            let met = level
-                .into_iter()
-                .filter(|criterion| criterion.may_be(namespace, name));
-            let mut below = Vec::new();
-            for criterion in met {
-                match &criterion.kind {
-                    Kind::Selection => return true,
-                    Kind::Containment(inside) if selects_all(inside.iter()) => return true,
-                    Kind::Containment(inside) => below.extend(inside.iter()),
-                    // A value; there is nothing below it, but it may be the end of the path.
-                    Kind::Content(_) => below.push(criterion),
-                }
-            }
-            if below.is_empty() {
-                return false;
-            }
-            level = below;
-        }
-        true
+    /// The top-level nodes at or below which anything could be selected, so that state nobody asks for need not be
+    /// gathered.
+    pub fn roots(&self, schema: Schema) -> Vec<SchemaNode> {
+        walk::roots(schema, &self.criteria)
     }
 }
 

@@ -91,7 +91,7 @@ proptest! {
         let unseen = apply(&filter, &data, &mut |_| false);
         prop_assert!(unseen.is_empty());
         for root in selected.roots() {
-            prop_assert!(filter.reaches(&[(root.namespace(), root.name())]));
+            prop_assert!(filter.roots(data.schema()).contains(&root.schema()));
         }
     }
 

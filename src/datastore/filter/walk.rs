@@ -267,17 +267,24 @@ impl Run {
     }
 }
 
-/// The top-level schema nodes that the criteria are about, in the order of the modules.
-fn roots(schema: Schema, criteria: &[Criterion]) -> Vec<SchemaNode> {
-    let names: BTreeSet<&str> = criteria.iter().map(|one| one.name.as_str()).collect();
-    let modules = schema.modules().filter(|module| module.implemented);
-    modules
-        .flat_map(|module| {
-            let tops = names.iter().map(|name| schema.top(&module.name, name));
-            tops.flatten().collect::<Vec<_>>()
-        })
-        .filter(|top| criteria.iter().any(|criterion| criterion.is_about(*top)))
-        .collect()
+/// The top-level schema nodes that the criteria are about, each once.
+pub(super) fn roots(schema: Schema, criteria: &[Criterion]) -> Vec<SchemaNode> {
+    let mut roots = Vec::new();
+    for criterion in criteria {
+        let modules = match &criterion.namespace {
+            Some(namespace) => schema.module_of(namespace).into_iter().collect(),
+            None => schema.implemented(),
+        };
+        let tops = modules
+            .into_iter()
+            .filter_map(|module| schema.top(module, &criterion.name));
+        for top in tops.filter(|top| criterion.is_about(*top)) {
+            if !roots.contains(&top) {
+                roots.push(top);
+            }
+        }
+    }
+    roots
 }
 
 /// Whether every content match of a sibling set is true.

@@ -4,7 +4,7 @@
 use yang5::ffi;
 
 use super::{Node, NodeKind, SchemaNode, Tree, c_string, failure};
-use crate::model::error::RpcError;
+use crate::model::error::{ErrorTag, RpcError};
 use crate::model::schema::Schema;
 
 /// Which child of a node: its schema node and what tells the entry from its siblings.
@@ -60,6 +60,49 @@ impl<'t> Cursor<'t> {
         Self {
             tree,
             node: std::ptr::null_mut(),
+        }
+    }
+
+    /// A node that is there or can be: it is created where it is missing, with all its parents.
+    ///
+    /// # Errors
+    /// A path that the schema does not have.
+    pub fn at(tree: &'t mut Tree, path: &str) -> Result<Self, RpcError> {
+        if tree.find(path).is_none() {
+            tree.set(path, None)?;
+        }
+        let node = tree.find(path).map_or(std::ptr::null_mut(), Node::raw);
+        Ok(Self { tree, node })
+    }
+
+    /// Creates a leaf below the node, which must not be there yet; `path` is the names on the way, all of the node's own
+    /// module, and all but the last of containers. Much cheaper than [`Tree::set`] for many leaves of one node.
+    ///
+    /// # Errors
+    /// A path that the schema does not have, or a value outside its type.
+    pub fn put(&mut self, path: &str, value: &str) -> Result<(), RpcError> {
+        let (name, below) = match path.split_once('/') {
+            Some((name, below)) => (name, Some(below)),
+            None => (path, None),
+        };
+        let child = self.node().and_then(|node| {
+            let schema = node.schema();
+            schema.child(schema.module(), name)
+        });
+        let schema = child.ok_or_else(|| {
+            let words = format!("there is no node {name} here");
+            RpcError::application(ErrorTag::UnknownElement, words)
+        })?;
+        let place = Place {
+            schema,
+            keys: Vec::new(),
+        };
+        let Some(below) = below else {
+            return self.create(&place, Some(value)).map(drop);
+        };
+        match self.find(&place)? {
+            Some(mut inner) => inner.put(below, value),
+            None => self.create(&place, None)?.put(below, value),
         }
     }
 

@@ -153,13 +153,14 @@ fn with_configuration(state: &mut Tree, running: &Snapshot) -> Vec<SchemaNode> {
 /// The state of the modules that a selection can reach.
 fn state(datastore: &View, selection: &Selection, monitoring: &dyn Fn() -> Monitoring) -> Tree {
     let schema = datastore.schema();
+    let roots = match selection {
+        Selection::All => None,
+        Selection::Filter(filter) => Some(filter.roots(schema)),
+        Selection::XPath(expression) => Some(expression.roots().to_vec()),
+    };
     let reaches = |module: &str| {
-        let namespace = schema.namespace(module).unwrap_or_default();
-        schema.roots(module).any(|root| match selection {
-            Selection::Filter(filter) => filter.reaches(&[(namespace, root.name())]),
-            Selection::XPath(expression) => expression.roots().contains(&root),
-            Selection::All => true,
-        })
+        let roots = roots.as_ref();
+        roots.is_none_or(|roots| roots.iter().any(|root| root.module() == module))
     };
     let mut state = datastore.state(&reaches);
     if reaches(monitoring::MODULE) {
