@@ -306,9 +306,11 @@ impl Datastore {
                 Ok((Draft::Whole(tree), errors))
             }
             Draft::Part(mut part) => {
-                let before = part.copy();
+                // Whoever may do everything is not asked.
+                let before = (!by.recovery).then(|| part.copy());
                 let errors = part.change(|tree| self.apply(tree, by, config, options))?;
-                let errors = self.permitted(by, &before, part.after(), errors, options)?;
+                let before = before.as_ref().unwrap_or(part.after());
+                let errors = self.permitted(by, before, part.after(), errors, options)?;
                 Ok((Draft::Part(part), errors))
             }
         }

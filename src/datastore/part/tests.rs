@@ -206,3 +206,10 @@ fn a_container_whose_entries_are_left_out_is_no_default_in_a_copy_either() {
     assert!(part.copy().diff(part.after()).unwrap().is_empty());
     assert!(part.before().diff(&part.copy()).unwrap().is_empty());
 }
+
+#[test]
+fn a_case_stays_whose_entries_are_left_out_in_an_entry_that_is_named() {
+    let special = "<free><name>a</name><special><part><name>x</name></part></special></free>";
+    let done = follows(&[special, "<free><name>a</name><value>8</value></free>"]);
+    assert_eq!(done, [true, true]);
+}

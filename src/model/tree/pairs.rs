@@ -51,25 +51,35 @@ impl<'a> Sides<'a> {
     /// mostly the case, nothing is searched.
     pub(super) fn pairs(self) -> Vec<Pair<'a>> {
         let mut pairs = Vec::new();
-        let mut matched: HashSet<*mut ffi::lyd_node> = HashSet::new();
+        let mut created = Vec::new();
+        let mut out_of_turn: HashSet<*mut ffi::lyd_node> = HashSet::new();
         let mut ahead = self.new;
         for old in siblings(self.old) {
-            while let Some(node) = ahead.filter(|node| matched.contains(&node.raw())) {
+            while let Some(node) = ahead.filter(|node| out_of_turn.contains(&node.raw())) {
                 ahead = node.next();
             }
-            let in_turn = ahead.filter(|new| is_same(old, *new));
-            let Some(new) = in_turn.or_else(|| find(self.new?, old)) else {
+            if let Some(new) = ahead.filter(|new| is_same(old, *new)) {
+                pairs.push(Pair::Both(old, new));
+                ahead = new.next();
+                continue;
+            }
+            let Some(new) = self.new.and_then(|first| find(first, old)) else {
                 pairs.push(Pair::Old(old));
                 continue;
             };
-            if in_turn.is_some() || !old.schema().is_user_ordered() {
-                ahead = new.next();
-            }
-            matched.insert(new.raw());
             pairs.push(Pair::Both(old, new));
+            let in_order = !old.schema().is_user_ordered();
+            match in_order.then(|| between(ahead, new)).flatten() {
+                Some(passed) => {
+                    created.extend(passed);
+                    ahead = new.next();
+                }
+                None => drop(out_of_turn.insert(new.raw())),
+            }
         }
-        let created = siblings(self.new).filter(|new| !matched.contains(&new.raw()));
-        pairs.extend(created.map(Pair::New));
+        created.extend(siblings(ahead));
+        created.retain(|new| !out_of_turn.contains(&new.raw()));
+        pairs.extend(created.into_iter().map(Pair::New));
         pairs
     }
 
@@ -104,6 +114,18 @@ impl<'a> Sides<'a> {
 
 pub(super) fn siblings<'a>(first: Option<Node<'a>>) -> impl Iterator<Item = Node<'a>> {
     std::iter::successors(first, Node::next)
+}
+
+/// The siblings from one up to another; `None` if that comes before it.
+fn between<'a>(from: Option<Node<'a>>, to: Node<'a>) -> Option<Vec<Node<'a>>> {
+    let mut passed = Vec::new();
+    for node in siblings(from) {
+        if node == to {
+            return Some(passed);
+        }
+        passed.push(node);
+    }
+    None
 }
 
 fn is_entry(schema: SchemaNode) -> bool {
