@@ -189,6 +189,20 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
     }
 
+    #[tokio::test]
+    async fn octets_read_ahead_come_in_their_order_and_before_the_end() {
+        let (mut peer, stream) = duplex(64 << 10);
+        let mut line = Line::new(stream, &Hangup::new(), TIMEOUT);
+        let sent: Vec<u8> = (0..40_000u32).map(|number| number as u8).collect();
+        peer.write_all(&sent).await.unwrap();
+        drop(peer);
+        let mut head = [0; 4];
+        line.read_exact(&mut head).await.unwrap();
+        let mut rest = Vec::new();
+        line.read_to_end(&mut rest).await.unwrap();
+        assert_eq!([&head[..], &rest].concat(), sent);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_write_that_nobody_takes_fails_after_the_write_timeout() {
         let (_peer, stream) = duplex(16);

@@ -41,6 +41,45 @@ async fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn small_messages_wait_for_each_other_until_the_flush() {
+    let (mut client, stream) = tokio::io::duplex(4096);
+    let limits = watch::channel(Arc::new(Limits::default())).1;
+    let mut output = Output::new(tokio::io::split(stream).1, limits);
+    let mut buffer = [0; 4096];
+    for _ in 0..3 {
+        output.send("<a/>").await.unwrap();
+        let nothing = timeout(Duration::from_secs(1), client.read(&mut buffer)).await;
+        assert!(nothing.is_err() && output.is_pending());
+    }
+    output.flush().await.unwrap();
+    let octets = client.read(&mut buffer).await.unwrap();
+    assert_eq!(&buffer[..octets], b"<a/>]]>]]>".repeat(3));
+    assert!(!output.is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_does_not_wait_for_a_long_operation_behind_it() {
+    let mut client = Client::open().await;
+    let requests = [rpc(0, "<commit/>"), rpc(1, WAIT), rpc(2, "<commit/>")];
+    let requests = requests.map(|request| encode(Framing::Chunked, request.as_bytes()));
+    client.send_raw(&requests.concat()).await;
+    assert_eq!(client.receive().await.unwrap(), ok(0));
+    client.server.0.go_on.notify_one();
+    assert_eq!(client.receive().await.unwrap(), ok(1));
+    assert_eq!(client.receive().await.unwrap(), ok(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn replies_that_wait_for_others_come_before_the_end_of_the_session() {
+    let mut client = Client::open().await;
+    let mut requests = encode(Framing::Chunked, rpc(0, "<commit/>").as_bytes());
+    requests.extend_from_slice(b"\n#0\n");
+    client.send_raw(&requests).await;
+    assert_eq!(client.receive().await.unwrap(), ok(0));
+    assert_eq!(client.receive().await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reading_pauses_while_too_many_requests_wait() {
     let limits = Limits {
         pipelined_requests: 4,
