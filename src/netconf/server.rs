@@ -16,11 +16,6 @@ use crate::datastore::{Author, Datastore, Step, View};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
 use crate::model::settings::Limits;
-use crate::model::tree::heap;
-
-/// So many sessions may have left before the heap is tidied up after them: few if nobody is there, more otherwise.
-const FEW_LEFT: u32 = 32;
-const MANY_LEFT: u32 = 256;
 
 /// The NETCONF server of the agent. Cheap to clone.
 #[derive(Clone)]
@@ -44,24 +39,6 @@ struct Sessions {
     dropped: u32,
     /// Of those that ended.
     statistics: Statistics,
-    /// Sessions that ended since the heap was tidied up.
-    untidied: u32,
-}
-
-impl Sessions {
-    /// Whether enough sessions have left to tidy up the heap after them: it costs as much as half a login.
-    fn is_untidy(&mut self) -> bool {
-        let bearable = if self.open.is_empty() {
-            FEW_LEFT
-        } else {
-            MANY_LEFT
-        };
-        let is_untidy = self.untidied >= bearable;
-        if is_untidy {
-            self.untidied = 0;
-        }
-        is_untidy
-    }
 }
 
 struct Open {
@@ -263,19 +240,14 @@ impl Operations for Server {
                 "session ended"
             );
             sessions.statistics = sessions.statistics.plus(open.control.statistics());
-            sessions.untidied += 1;
         }
         match reason {
             EndReason::BadHello => sessions.bad_hellos = sessions.bad_hellos.saturating_add(1),
             EndReason::Dropped => sessions.dropped = sessions.dropped.saturating_add(1),
             _ => {}
         }
-        let is_untidy = sessions.is_untidy();
         drop(sessions);
         self.0.datastore.end_session(session);
-        if is_untidy {
-            heap::give_back();
-        }
     }
 
     fn namespace(&self, module: &str) -> Option<String> {

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::{Peer, Serve, Transport, stopped};
+use super::{Leavers, Peer, Serve, Transport, stopped};
 
 /// The user whom root and the agent's own user are.
 const ADMIN: &str = "admin";
@@ -82,10 +82,11 @@ impl LocalServer {
     pub async fn run(self, serve: Serve, shutdown: watch::Receiver<bool>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
+        let mut leavers = Leavers::default();
         loop {
             tokio::select! {
                 () = stopped(&shutdown) => break,
-                Some(_) = connections.join_next() => {}
+                Some(_) = connections.join_next() => leavers.left(connections.is_empty()),
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => {
                         let Ok(place) = places.clone().try_acquire_owned() else {

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use crate::model::tree::heap;
 pub use crate::netconf::session::{Peer, Transport};
 
 pub mod local;
@@ -26,4 +27,28 @@ pub type Serve = Arc<dyn Fn(BoxedStream, Peer) -> BoxFuture<'static, ()> + Send 
 /// Ends when the agent stops, or when whoever would say so is gone.
 async fn stopped(shutdown: &watch::Receiver<bool>) {
     let _ = shutdown.clone().wait_for(|shutdown| *shutdown).await;
+}
+
+/// Connections that have left a door since the heap was tidied up after them.
+#[derive(Default)]
+struct Leavers(u32);
+
+impl Leavers {
+    /// So many may leave before that, if nobody is left, or if somebody is: it costs as much as half a login.
+    const FEW: u32 = 8;
+    const MANY: u32 = 256;
+
+    /// One has left, and all that was its.
+    fn left(&mut self, nobody_is_left: bool) {
+        self.0 += 1;
+        let bearable = if nobody_is_left {
+            Self::FEW
+        } else {
+            Self::MANY
+        };
+        if self.0 >= bearable {
+            self.0 = 0;
+            heap::give_back();
+        }
+    }
 }

@@ -23,7 +23,7 @@ use tracing::warn;
 use self::admission::{Admission, Admitted};
 use self::line::Hangup;
 use self::throttle::Throttle;
-use super::{ByteStream, Serve, stopped};
+use super::{ByteStream, Leavers, Serve, stopped};
 use crate::model::settings::Limits;
 
 mod admission;
@@ -161,10 +161,11 @@ impl SshServer {
     async fn accept(&self, listener: TcpListener) {
         let shutdown = &self.0.shutdown;
         let mut connections = JoinSet::new();
+        let mut leavers = Leavers::default();
         loop {
             tokio::select! {
                 () = stopped(shutdown) => break,
-                Some(_) = connections.join_next() => {}
+                Some(_) = connections.join_next() => leavers.left(connections.is_empty()),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, from)) => {
                         let server = self.clone();
