@@ -2,7 +2,8 @@
 //!
 //! Anybody may connect; the kernel says which user did (SO_PEERCRED), and access control takes it from there. Root and
 //! the agent's own user are `admin`; the groups of all others count in access control as those that the transport
-//! reports (RFC 8341, `enable-external-groups`).
+//! reports (RFC 8341, `enable-external-groups`), as `unix:NAME`: a group of the machine that happens to be called like one
+//! of access control is not that one.
 
 use std::ffi::CString;
 use std::fs::Permissions;
@@ -183,14 +184,14 @@ async fn peer(uid: Uid) -> Option<Peer> {
     })
 }
 
-/// Name and groups of a user of this machine.
+/// Name and groups of a user of this machine, the groups as access control knows them.
 fn login(uid: Uid) -> Option<(String, Vec<String>)> {
     let user = User::from_uid(uid).ok()??;
     let name = CString::new(user.name.as_str()).ok()?;
     let groups = getgrouplist(&name, user.gid).unwrap_or_default();
     let groups = groups.into_iter().filter_map(|gid| {
         let group = Group::from_gid(gid).ok()??;
-        Some(group.name)
+        Some(format!("unix:{}", group.name))
     });
     Some((user.name, groups.collect()))
 }
@@ -233,7 +234,11 @@ mod tests {
         let known = peer(nobody.uid).await.unwrap();
         let group = Group::from_gid(nobody.gid).unwrap().unwrap();
         assert_eq!(known.user, "nobody");
-        assert!(known.groups.contains(&group.name), "{:?}", known.groups);
+        assert!(
+            known.groups.contains(&format!("unix:{}", group.name)),
+            "{:?}",
+            known.groups
+        );
         assert!(!known.may_recover);
         let own = peer(geteuid()).await.unwrap();
         assert_eq!(
