@@ -2,13 +2,41 @@
 
 use std::time::SystemTime;
 
-use super::SessionId;
+use super::{SessionId, Target};
 use crate::model::error::{ErrorTag, RpcError};
 
 /// Who holds one datastore's lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lock {
     held: Option<(SessionId, SystemTime)>,
+}
+
+/// The locks of all datastores.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Locks {
+    running: Lock,
+    candidate: Lock,
+    startup: Lock,
+}
+
+impl Locks {
+    /// That of one datastore.
+    pub fn of(&self, target: Target) -> &Lock {
+        match target {
+            Target::Running => &self.running,
+            Target::Candidate => &self.candidate,
+            Target::Startup => &self.startup,
+        }
+    }
+
+    /// The same, to take or to release it.
+    pub(super) fn of_mut(&mut self, target: Target) -> &mut Lock {
+        match target {
+            Target::Running => &mut self.running,
+            Target::Candidate => &mut self.candidate,
+            Target::Startup => &mut self.startup,
+        }
+    }
 }
 
 impl Lock {

@@ -35,7 +35,7 @@ use base::Base;
 use confirm::Confirm;
 use draft::Candidate;
 use edit::{EditOptions, Sealer, Secrets};
-use lock::Lock;
+use lock::{Lock, Locks};
 use nacm::Nacm;
 use part::Part;
 use subscriber::{ActionHandler, ConfigSubscriber, StateProvider};
@@ -110,9 +110,7 @@ pub struct Datastore {
     candidate: Option<Candidate>,
     /// What is stored, on a device where that is not running.
     startup: Option<Snapshot>,
-    running_lock: Lock,
-    candidate_lock: Lock,
-    startup_lock: Lock,
+    locks: Locks,
     confirm: Confirm<Base>,
     nacm: Arc<Nacm>,
     sealer: Box<dyn Sealer + Send>,
@@ -142,9 +140,7 @@ impl Datastore {
             startup: schema.has_startup().then(|| running.clone()),
             running,
             candidate: None,
-            running_lock: Lock::default(),
-            candidate_lock: Lock::default(),
-            startup_lock: Lock::default(),
+            locks: Locks::default(),
             confirm: Confirm::default(),
             nacm,
             sealer,
@@ -189,19 +185,7 @@ impl Datastore {
 
     /// The lock of a datastore.
     pub fn lock_of(&self, target: Target) -> &Lock {
-        match target {
-            Target::Running => &self.running_lock,
-            Target::Candidate => &self.candidate_lock,
-            Target::Startup => &self.startup_lock,
-        }
-    }
-
-    fn lock_mut(&mut self, target: Target) -> &mut Lock {
-        match target {
-            Target::Running => &mut self.running_lock,
-            Target::Candidate => &mut self.candidate_lock,
-            Target::Startup => &mut self.startup_lock,
-        }
+        self.locks.of(target)
     }
 
     /// `<lock>` (RFC 6241, section 7.5).
@@ -211,16 +195,16 @@ impl Datastore {
     /// candidate with changes that nobody committed or discarded.
     pub fn lock(&mut self, target: Target, by: &Author) -> Result<(), RpcError> {
         if target == Target::Candidate
-            && self.candidate_lock.holder().is_none()
+            && self.locks.of(Target::Candidate).holder().is_none()
             && self.is_candidate_changed()
         {
             let words = "the candidate holds changes; commit or discard them first";
             return Err(RpcError::protocol(ErrorTag::OperationFailed, words));
         }
-        if target == Target::Running && self.running_lock.holder().is_none() {
+        if target == Target::Running && self.locks.of(Target::Running).holder().is_none() {
             self.confirm.lockable_by(by.session)?;
         }
-        self.lock_mut(target).take(by.session, by.at)
+        self.locks.of_mut(target).take(by.session, by.at)
     }
 
     /// `<unlock>` (RFC 6241, section 7.6).
@@ -228,16 +212,16 @@ impl Datastore {
     /// # Errors
     /// `operation-failed` when the session does not hold the lock.
     pub fn unlock(&mut self, target: Target, session: SessionId) -> Result<(), RpcError> {
-        self.lock_mut(target).release(session)
+        self.locks.of_mut(target).release(session)
     }
 
     /// Lets go of everything a session held. A candidate that it had locked is discarded (RFC 6241, section 8.3.5.2);
     /// its confirmed commit is due to be taken back.
     pub fn end_session(&mut self, session: SessionId) {
         self.confirm.end_session(session);
-        self.running_lock.end(session);
-        self.startup_lock.end(session);
-        if self.candidate_lock.end(session) {
+        self.locks.of_mut(Target::Running).end(session);
+        self.locks.of_mut(Target::Startup).end(session);
+        if self.locks.of_mut(Target::Candidate).end(session) {
             self.candidate = None;
         }
     }
@@ -264,7 +248,7 @@ impl Datastore {
     /// # Errors
     /// `in-use` under another session's lock.
     pub fn discard(&mut self, by: &Author) -> Result<(), RpcError> {
-        self.candidate_lock.writable_by(by.session)?;
+        self.locks.of(Target::Candidate).writable_by(by.session)?;
         self.candidate = None;
         Ok(())
     }
@@ -408,7 +392,7 @@ impl Datastore {
     /// # Errors
     /// `in-use` under another session's lock.
     pub fn set_candidate(&mut self, draft: impl Into<Draft>, by: &Author) -> Result<(), RpcError> {
-        self.candidate_lock.writable_by(by.session)?;
+        self.locks.of(Target::Candidate).writable_by(by.session)?;
         self.candidate = Some(draft.into().into());
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lock::Lock;
+use super::lock::{Lock, Locks};
 use super::nacm::Nacm;
 use super::subscriber::StateProvider;
 use super::{Datastore, Target};
@@ -16,9 +16,7 @@ pub struct View {
     /// None where it was edited and nobody has put it together.
     candidate: Option<Snapshot>,
     startup: Snapshot,
-    running_lock: Lock,
-    candidate_lock: Lock,
-    startup_lock: Lock,
+    locks: Locks,
     nacm: Arc<Nacm>,
     providers: Arc<[Box<dyn StateProvider>]>,
 }
@@ -31,9 +29,7 @@ impl Datastore {
             running: self.running.clone(),
             candidate: self.candidate.is_none().then(|| self.running.clone()),
             startup: self.snapshot(Target::Startup),
-            running_lock: self.running_lock,
-            candidate_lock: self.candidate_lock,
-            startup_lock: self.startup_lock,
+            locks: self.locks,
             nacm: Arc::clone(&self.nacm),
             providers: Arc::clone(&self.providers),
         }
@@ -76,11 +72,7 @@ impl View {
 
     /// The lock of a datastore.
     pub fn lock_of(&self, target: Target) -> &Lock {
-        match target {
-            Target::Running => &self.running_lock,
-            Target::Candidate => &self.candidate_lock,
-            Target::Startup => &self.startup_lock,
-        }
+        self.locks.of(target)
     }
 
     /// The state of the modules that `wanted` names, without configuration.

@@ -81,6 +81,32 @@ impl Filter {
     pub fn roots(&self, schema: Schema) -> Vec<SchemaNode> {
         walk::roots(schema, &self.criteria)
     }
+
+    /// Whether anything at or below a path could be selected; the steps are namespace and name, from the top. So
+    /// that state nobody asks for need not be gathered.
+    pub fn reaches(&self, path: &[(&str, &str)]) -> bool {
+        let mut level: Vec<&Criterion> = self.criteria.iter().collect();
+        for (namespace, name) in path {
+            let met = level
+                .into_iter()
+                .filter(|criterion| criterion.may_be(namespace, name));
+            let mut below = Vec::new();
+            for criterion in met {
+                match &criterion.kind {
+                    Kind::Selection => return true,
+                    Kind::Containment(inside) if selects_all(inside.iter()) => return true,
+                    Kind::Containment(inside) => below.extend(inside.iter()),
+                    // A value; there is nothing below it, but it may be the end of the path.
+                    Kind::Content(_) => below.push(criterion),
+                }
+            }
+            if below.is_empty() {
+                return false;
+            }
+            level = below;
+        }
+        true
+    }
 }
 
 impl Criterion {

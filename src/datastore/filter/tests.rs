@@ -356,6 +356,37 @@ fn a_filter_names_the_roots_that_it_can_select_of() {
 }
 
 #[test]
+fn only_what_can_be_selected_is_reached() {
+    let ns = "urn:tether:yang:cloud-management";
+    let state = [(ns, "cloud-management"), (ns, "state")];
+    for (xml, reached) in [
+        ("", false),
+        ("<system/>", false),
+        ("<cloud-management/>", true),
+        ("<cloud-management xmlns='urn:other'/>", false),
+        ("<cloud-management><server/></cloud-management>", false),
+        (
+            "<cloud-management><state><attempts/></state></cloud-management>",
+            true,
+        ),
+        (
+            "<cloud-management><keepalive-interval>60</keepalive-interval></cloud-management>",
+            true,
+        ),
+        (
+            "<cloud-management><keepalive-interval>60</keepalive-interval><server/></cloud-management>",
+            false,
+        ),
+    ] {
+        assert_eq!(filter(xml).reaches(&state), reached, "{xml}");
+    }
+    assert!(
+        filter("<cloud-management><state><attempts/></state></cloud-management>")
+            .reaches(&state[..1])
+    );
+}
+
+#[test]
 fn a_filter_of_endless_elements_is_too_big() {
     let many = "<user/>".repeat(MOST_ELEMENTS + 1);
     let refused = Filter::parse(&many, &Scope::default()).unwrap_err();

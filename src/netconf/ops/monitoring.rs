@@ -13,6 +13,8 @@ use crate::netconf::operations::{Peer, Statistics, Transport};
 
 /// Module of [`Monitoring`].
 pub const MODULE: &str = "ietf-netconf-monitoring";
+/// Its only node at the top.
+pub const CONTAINER: &str = "netconf-state";
 /// Module of access control, which counts refusals.
 pub const ACCESS_CONTROL: &str = "ietf-netconf-acm";
 /// Module of the list of modules.
@@ -56,15 +58,31 @@ fn date_and_time(time: SystemTime) -> String {
 }
 
 impl Monitoring {
-    /// Adds `/netconf-state`.
-    pub fn state(&self, datastore: &View, into: &mut Tree) {
-        // Every path and value below is of the module's own making; a refusal would only leave that leaf out.
-        if let Err(error) = self.fill(datastore, into) {
-            debug_assert!(false, "netconf-state: {error}");
+    /// Adds those parts of `/netconf-state` that `wanted` names, such as `sessions`.
+    pub fn state(&self, datastore: &View, wanted: &dyn Fn(&str) -> bool, into: &mut Tree) {
+        for part in [
+            "capabilities",
+            "datastores",
+            "schemas",
+            "sessions",
+            "statistics",
+        ] {
+            let filled = match part {
+                _ if !wanted(part) => Ok(()),
+                "capabilities" => self.fill_capabilities(into),
+                "datastores" => fill_datastores(datastore, into),
+                "schemas" => fill_schemas(datastore, into),
+                "sessions" => self.sessions.iter().try_for_each(|one| one.fill(into)),
+                _ => self.fill_statistics(into),
+            };
+            // Every path and value is of the module's own making; a refusal would only leave that part out.
+            if let Err(error) = filled {
+                debug_assert!(false, "netconf-state: {error}");
+            }
         }
     }
 
-    fn fill(&self, datastore: &View, into: &mut Tree) -> Result<(), RpcError> {
+    fn fill_capabilities(&self, into: &mut Tree) -> Result<(), RpcError> {
         for uri in &self.capabilities {
             into.set(
                 &format!(
@@ -74,43 +92,7 @@ impl Monitoring {
                 None,
             )?;
         }
-        let mut datastores = vec![
-            (Target::Running, "running"),
-            (Target::Candidate, "candidate"),
-        ];
-        if datastore.schema().has_startup() {
-            datastores.push((Target::Startup, "startup"));
-        }
-        for (target, name) in datastores {
-            let path = format!(
-                "{}/datastores/datastore[name='{name}']",
-                paths::NETCONF_STATE
-            );
-            into.set(&path, None)?;
-            if let Some((holder, since)) = datastore.lock_of(target).held() {
-                let lock = format!("{path}/locks/global-lock");
-                into.set(
-                    &format!("{lock}/locked-by-session"),
-                    Some(&holder.to_string()),
-                )?;
-                into.set(&format!("{lock}/locked-time"), Some(&date_and_time(since)))?;
-            }
-        }
-        for text in datastore.schema().texts() {
-            let (identifier, version) = (&text.identifier, &text.version);
-            for format in ["yang", "yin"] {
-                let schema = format!(
-                    "{}/schemas/schema[identifier='{identifier}'][version='{version}'][format='{MODULE}:{format}']",
-                    paths::NETCONF_STATE
-                );
-                into.set(&format!("{schema}/namespace"), Some(&text.namespace))?;
-                into.set(&format!("{schema}/location[.='NETCONF']"), None)?;
-            }
-        }
-        self.sessions
-            .iter()
-            .try_for_each(|session| session.fill(into))?;
-        self.fill_statistics(into)
+        Ok(())
     }
 
     fn fill_statistics(&self, into: &mut Tree) -> Result<(), RpcError> {
@@ -134,6 +116,47 @@ impl Monitoring {
             self.statistics,
         )
     }
+}
+
+fn fill_datastores(datastore: &View, into: &mut Tree) -> Result<(), RpcError> {
+    let mut datastores = vec![
+        (Target::Running, "running"),
+        (Target::Candidate, "candidate"),
+    ];
+    if datastore.schema().has_startup() {
+        datastores.push((Target::Startup, "startup"));
+    }
+    for (target, name) in datastores {
+        let path = format!(
+            "{}/datastores/datastore[name='{name}']",
+            paths::NETCONF_STATE
+        );
+        into.set(&path, None)?;
+        if let Some((holder, since)) = datastore.lock_of(target).held() {
+            let lock = format!("{path}/locks/global-lock");
+            into.set(
+                &format!("{lock}/locked-by-session"),
+                Some(&holder.to_string()),
+            )?;
+            into.set(&format!("{lock}/locked-time"), Some(&date_and_time(since)))?;
+        }
+    }
+    Ok(())
+}
+
+fn fill_schemas(datastore: &View, into: &mut Tree) -> Result<(), RpcError> {
+    for text in datastore.schema().texts() {
+        let (identifier, version) = (&text.identifier, &text.version);
+        for format in ["yang", "yin"] {
+            let schema = format!(
+                "{}/schemas/schema[identifier='{identifier}'][version='{version}'][format='{MODULE}:{format}']",
+                paths::NETCONF_STATE
+            );
+            into.set(&format!("{schema}/namespace"), Some(&text.namespace))?;
+            into.set(&format!("{schema}/location[.='NETCONF']"), None)?;
+        }
+    }
+    Ok(())
 }
 
 impl SessionState {

@@ -164,7 +164,14 @@ fn state(datastore: &View, selection: &Selection, monitoring: &dyn Fn() -> Monit
     };
     let mut state = datastore.state(&reaches);
     if reaches(monitoring::MODULE) {
-        monitoring().state(datastore, &mut state);
+        let namespace = schema.namespace(monitoring::MODULE).unwrap_or_default();
+        let part = |name: &str| match selection {
+            Selection::Filter(filter) => {
+                filter.reaches(&[(namespace, monitoring::CONTAINER), (namespace, name)])
+            }
+            Selection::XPath(_) | Selection::All => true,
+        };
+        monitoring().state(datastore, &part, &mut state);
     }
     if reaches(monitoring::ACCESS_CONTROL)
         && let Err(error) = datastore.nacm().state(&mut state)
