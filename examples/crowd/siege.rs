@@ -155,7 +155,8 @@ async fn crawl(
     let place = places.acquire().await?;
     let (mut line, _connection) = door.session().await?;
     drop(place);
-    laid.add_permits(1);
+    // In place once the first of its requests is answered.
+    let mut laid = Some(laid);
     loop {
         for octet in request(super::GET) {
             line.say(&[octet]).await?;
@@ -163,6 +164,9 @@ async fn crawl(
         }
         line.hear(b"\n##\n").await?;
         tally.slow_replies.fetch_add(1, Relaxed);
+        if let Some(laid) = laid.take() {
+            laid.add_permits(1);
+        }
     }
 }
 

@@ -51,8 +51,8 @@ def test_new_managers_log_in_and_commit_under_siege(agent, siege):
 
 
 def test_nothing_is_left_of_a_siege_that_is_over(agent, siege, connect):
-    during = agent.descriptors()
-    assert during > 1000
+    # There is room for 1,152: some of the silent ones have just given way, and come again.
+    assert agent.descriptors() > 800
     siege.lift()
     wait_until("the connections are gone", lambda: agent.descriptors() < 40, seconds=60)
     session = connect()
