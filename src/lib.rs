@@ -28,13 +28,21 @@
 //! 3. `netconf/ops/commit.rs` → [`datastore::commit`] ★: validate → diff → access control → prepare all subscribers →
 //!    *store* → swap → apply all. Whatever refuses before the swap leaves no trace: a dropped `Prepared` is an abort.
 //! 4. The store step (`datastore/store`) runs off that task: one transaction appends the difference and is synced
-//!    before the reply; reads go on meanwhile from the old running, of which the owner
-//!    publishes a view.
+//!    before the reply; reads go on meanwhile from the old running.
 //! 5. [`tunnel::CloudConnection`] prepared by reserving room in the driver's queue; its `apply` fills it. The driver
 //!    tells [`tunnel::machine`] ★ the new target, and the machine says what to do: nothing, if it is an equal one.
 //!
 //! There is one door to running. Whoever changes it – a manager, the command line, a confirmed commit that is taken back
 //! ([`datastore::confirm`]) – comes through [`datastore::commit`].
+//!
+//! # A get, in reading order
+//! 1. The owner of the datastores publishes a view of them ([`datastore::View`]) and takes it back only while they change:
+//!    a reader asks nobody (`datastore/driver.rs`).
+//! 2. `netconf/ops/retrieve.rs` takes snapshots of what is asked for and gathers the state of the modules that the filter
+//!    can reach.
+//! 3. [`datastore::retrieval`] walks the snapshots as the reply is sent: `datastore/filter` says which children are
+//!    selected, [`datastore::nacm`] which of them the reader may see, `retrieval/write.rs` how they are written. An XPath
+//!    filter ([`datastore::xpath`]) is evaluated on a copy of what the reader may see.
 //!
 //! # The tunnel
 //! [`tunnel::machine`] takes an event and the time and returns actions; it does no I/O. [`tunnel::driver`] carries
