@@ -29,7 +29,8 @@ type Write = Box<dyn FnOnce(&mut Datastore) -> Result<Step, Errors> + Send>;
 
 enum Job {
     Read(Read),
-    Write(Write, Answer),
+    /// Whether it may take long goes with it.
+    Write(Write, Answer, Length),
     /// A session is over.
     End(SessionId),
 }
@@ -130,6 +131,25 @@ impl Handle {
         &self,
         change: impl FnOnce(&mut Datastore) -> Result<(Step, T), Errors> + Send + 'static,
     ) -> Result<T, Errors> {
+        self.write_for(Length::Long, change).await
+    }
+
+    /// The same for a change that takes next to no time, such as a lock.
+    ///
+    /// # Errors
+    /// As [`Handle::write`].
+    pub async fn write_briefly<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Datastore) -> Result<(Step, T), Errors> + Send + 'static,
+    ) -> Result<T, Errors> {
+        self.write_for(Length::Brief, change).await
+    }
+
+    async fn write_for<T: Send + 'static>(
+        &self,
+        length: Length,
+        change: impl FnOnce(&mut Datastore) -> Result<(Step, T), Errors> + Send + 'static,
+    ) -> Result<T, Errors> {
         let (answer, answered) = oneshot::channel();
         let (give, given) = oneshot::channel();
         let change = move |datastore: &mut Datastore| {
@@ -138,7 +158,7 @@ impl Handle {
             let _ = give.send(outcome);
             Ok(step)
         };
-        let job = Job::Write(Box::new(change), answer);
+        let job = Job::Write(Box::new(change), answer, length);
         self.jobs.send(job).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())??;
         given.await.map_err(|_| stopped().into())
@@ -153,6 +173,15 @@ impl Handle {
             let _ = self.ends.send(session);
         }
     }
+}
+
+/// How long a write may take before its store step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    /// No longer than a look.
+    Brief,
+    /// As long as what it changes is large.
+    Long,
 }
 
 struct Owner {
@@ -262,12 +291,18 @@ impl Owner {
         match job {
             Job::Read(look) => drop(contained(|| look(&self.datastore))),
             Job::End(session) => self.datastore.end_session(session),
-            Job::Write(change, answer) => match contained(|| aside(|| change(&mut self.datastore)))
-            {
-                Some(Ok(step)) => return self.proceed(step, Some(answer)),
-                Some(Err(errors)) => drop(answer.send(Err(errors))),
-                None => drop(answer.send(Err(broken_off().into()))),
-            },
+            Job::Write(change, answer, length) => {
+                let change = || change(&mut self.datastore);
+                let done = contained(|| match length {
+                    Length::Brief => change(),
+                    Length::Long => aside(change),
+                });
+                match done {
+                    Some(Ok(step)) => return self.proceed(step, Some(answer)),
+                    Some(Err(errors)) => drop(answer.send(Err(errors))),
+                    None => drop(answer.send(Err(broken_off().into()))),
+                }
+            }
         }
         None
     }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::operations::{Control, EndReason, Opened, Operations, Peer, SessionId, Statistics};
 use super::ops::monitoring::{Monitoring, SessionState};
-use super::ops::{self, capabilities, looks_at_candidate, only_looks};
+use super::ops::{self, capabilities, is_brief, looks_at_candidate, only_looks};
 use super::reply::Reply;
 use super::rpc::Rpc;
 use crate::datastore::driver::{Handle, aside};
@@ -112,7 +112,7 @@ impl Server {
             datastore.end_session(session);
             Ok((Step::Done, Reply::Ok))
         };
-        self.0.datastore.write(release).await
+        self.0.datastore.write_briefly(release).await
     }
 
     /// Tells one session to end.
@@ -224,10 +224,19 @@ impl Operations for Server {
                 false => Ok(found.into_reply()?),
             };
         }
-        self.0
-            .datastore
-            .write(move |datastore| ops::write(datastore, &caller, rpc))
-            .await?
+        let datastore = &self.0.datastore;
+        match is_brief(&rpc) {
+            true => {
+                datastore
+                    .write_briefly(move |datastore| ops::write(datastore, &caller, rpc))
+                    .await?
+            }
+            false => {
+                datastore
+                    .write(move |datastore| ops::write(datastore, &caller, rpc))
+                    .await?
+            }
+        }
     }
 
     fn close(&self, session: SessionId, reason: EndReason) {

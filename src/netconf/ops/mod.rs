@@ -29,6 +29,14 @@ pub fn only_looks(rpc: &Rpc) -> bool {
     )
 }
 
+/// Whether an operation that changes something takes next to no time.
+pub fn is_brief(rpc: &Rpc) -> bool {
+    matches!(
+        rpc,
+        Rpc::Lock { .. } | Rpc::Unlock { .. } | Rpc::DiscardChanges
+    )
+}
+
 /// What an operation that only looks has found.
 pub enum Found {
     /// All that is to be said.
