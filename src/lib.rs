@@ -17,7 +17,7 @@
 //!
 //! `netconf`, `tunnel` and `cli` meet in the traits of [`datastore::subscriber`]: who takes changes over, who shows
 //! state, who does actions. What waits – sockets, files, the clock, randomness – is in few files: `driver.rs` and
-//! `store/` of the datastore; `server.rs` and `session` of netconf; `driver`, `net` and `service` of the tunnel;
+//! `store/` of the datastore; `server.rs`, `evaluator.rs` and `session` of netconf; `driver`, `net` and `service` of the tunnel;
 //! `client.rs` of protocol; cli; everything from layer 3 up. All other files are pure: same input, same output.
 //!
 //! # A commit, in reading order

@@ -414,7 +414,7 @@ fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
 
 /// Lets the runtime's other tasks go on elsewhere meanwhile: an edit of many megabytes takes seconds, and a keepalive
 /// must not wait for it on a device of one processor.
-pub fn aside<T>(work: impl FnOnce() -> T) -> T {
+fn aside<T>(work: impl FnOnce() -> T) -> T {
     let flavor = tokio::runtime::Handle::try_current().map(|runtime| runtime.runtime_flavor());
     match flavor {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),

@@ -1,4 +1,5 @@
 //! Layer 2: the NETCONF server of RFC 6241.
+mod evaluator;
 pub mod operations;
 pub mod ops;
 pub mod reply;

@@ -6,12 +6,13 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
+use super::evaluator::Evaluator;
 use super::operations::{Control, EndReason, Opened, Operations, Peer, SessionId, Statistics};
 use super::ops::monitoring::{Monitoring, SessionState};
 use super::ops::{self, capabilities, is_brief, looks_at_candidate, only_looks};
 use super::reply::Reply;
 use super::rpc::Rpc;
-use crate::datastore::driver::{Handle, aside};
+use crate::datastore::driver::Handle;
 use crate::datastore::{Author, Datastore, Step, View};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
@@ -28,6 +29,7 @@ struct Inner {
     capabilities: Vec<String>,
     start_time: SystemTime,
     sessions: Mutex<Sessions>,
+    evaluator: Evaluator,
 }
 
 #[derive(Default)]
@@ -59,6 +61,7 @@ impl Server {
             capabilities: capabilities(schema),
             start_time: SystemTime::now(),
             sessions: Mutex::default(),
+            evaluator: Evaluator::default(),
         }))
     }
 
@@ -220,7 +223,7 @@ impl Operations for Server {
             let look = move |view: &View| ops::read(view, &caller, rpc, &|| server.monitoring());
             let found = self.0.datastore.view(candidate, look).await??;
             return match found.takes_long() {
-                true => Ok(aside(|| found.into_reply())?),
+                true => Ok(self.0.evaluator.run(|| found.into_reply()).await??),
                 false => Ok(found.into_reply()?),
             };
         }

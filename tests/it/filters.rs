@@ -410,3 +410,44 @@ async fn a_filter_on_the_candidate_sees_what_is_not_committed() {
     .await;
     assert_eq!(found, format!("<all>{entry}</all>"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_that_takes_long_keeps_nobody_waiting() {
+    let mut device = Plain::start().await;
+    let entries: String = (0..80)
+        .map(|n| format!("<entry><name>e{n}</name><value>{n}</value></entry>"))
+        .collect();
+    device.commit(&example("all", &entries)).await;
+    // Every node of the module is counted for every node, for every entry.
+    let long =
+        Way::GetConfig.xpath("/t:all/t:entry[count(/t:all//*[count(/t:all//*) > 5]) > 5]/t:name");
+    let mut evaluating = Vec::new();
+    for _ in 0..4 {
+        let mut session = device.open().await;
+        let long = long.clone();
+        evaluating.push(tokio::spawn(async move { session.rpc(&long).await }));
+    }
+    // Meanwhile others read and commit.
+    let one = Way::GetConfig.subtree(&example("all", "<entry><name>e7</name></entry>"));
+    let mut served = 0;
+    while !evaluating.iter().all(tokio::task::JoinHandle::is_finished) {
+        assert!(ask(&mut device.session, &one).await.contains("e7"));
+        device
+            .commit(&example(
+                "all",
+                &format!("<entry><name>e7</name><note>{served}</note></entry>"),
+            ))
+            .await;
+        served += 1;
+    }
+    for evaluating in evaluating {
+        assert!(
+            evaluating
+                .await
+                .unwrap()
+                .unwrap()
+                .contains("<name>e79</name>")
+        );
+    }
+    assert!(served > 10, "{served}");
+}
