@@ -57,8 +57,8 @@ pub struct Options {
     pub with_origin: bool,
 }
 
-/// Which nodes of a tree are asked for.
-#[derive(Debug)]
+/// Which nodes of a tree are asked for. Cheap to clone.
+#[derive(Clone, Debug)]
 pub enum Selection {
     /// All of them.
     All,

@@ -122,7 +122,7 @@ fn operational(
         ..Source::new(tree, selection)
     };
     let Selection::XPath(expression) = selection else {
-        let again = self::selection(datastore.schema(), filter)?;
+        let again = selection.clone();
         let intended = Some(running.clone());
         return Ok(vec![
             source(running, selection, elsewhere, None),
