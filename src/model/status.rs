@@ -292,6 +292,17 @@ pub struct ServerStatus {
     pub port: u16,
 }
 
+/// `server-certificate`: the certificate that the server showed, accepted or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerCertificate {
+    /// Its subject (RFC 4514); empty where the names stand in the subject alternative name alone.
+    pub subject: String,
+    /// Who signed it (RFC 4514).
+    pub issuer: String,
+    /// Until when it is valid.
+    pub not_after: SystemTime,
+}
+
 /// `keepalives` of the current connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keepalives {
@@ -354,6 +365,8 @@ pub struct CloudStatus {
     pub password_origin: Option<Origin>,
     /// `connected-at`, from which `duration` counts.
     pub connected_at: Option<Instant>,
+    /// `server-certificate` of the connection in use or last tried, once the server has shown it.
+    pub certificate: Option<ServerCertificate>,
     /// `clock-unset`: the certificate was judged although the device's clock is earlier than the build.
     pub clock_unset: bool,
     /// `last-down`
@@ -386,6 +399,7 @@ impl Default for CloudStatus {
             domain_origin: None,
             password_origin: None,
             connected_at: None,
+            certificate: None,
             clock_unset: false,
             last_down: None,
             attempts: 0,

@@ -207,6 +207,15 @@ fn reference(name: &str) -> Result<String, RpcError> {
         .ok_or_else(|| malformed(format!("&{name}; is no known entity or character")))
 }
 
+/// Text of a stranger as it may stand in a leaf and on a terminal: without control characters and what XML has no place
+/// for, and no longer than this.
+pub fn presentable(text: &str, longest: usize) -> String {
+    text.chars()
+        .filter(|c| is_xml_character(*c) && !c.is_control())
+        .take(longest)
+        .collect()
+}
+
 /// XML 1.0, section 2.2.
 fn is_xml_character(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)

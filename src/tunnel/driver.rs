@@ -4,6 +4,7 @@
 //! the status. Whatever takes time runs in tasks of its own ([`line`] for the main connection, [`service_line`] for
 //! each subconnection), which are told by bounded queues without waiting and end when they are dropped.
 
+mod expiry;
 mod handle;
 mod line;
 mod saver;

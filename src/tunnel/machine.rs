@@ -30,7 +30,7 @@ pub use event::{Action, Attempt, Cause, CloseCode, Event, Notification, Reply};
 
 use crate::model::status::{
     CloudStatus, ConnectionState, DeviceState, FailureReason, Keepalives, LastDown, LastDownReason,
-    ProcessState, ServerStatus, Unbinding,
+    ProcessState, ServerCertificate, ServerStatus, Unbinding,
 };
 use crate::tunnel::target::{Origins, Target};
 use course::{Course, Leg};
@@ -121,6 +121,7 @@ struct Shown {
     process: ProcessState,
     failure: Option<FailureReason>,
     server: Option<ServerStatus>,
+    certificate: Option<ServerCertificate>,
     clock_unset: bool,
     attempts: u64,
     keepalives: Keepalives,
@@ -163,6 +164,7 @@ impl Tunnel {
                 process: ProcessState::DnsNotParsed,
                 failure: None,
                 server: None,
+                certificate: None,
                 clock_unset: false,
                 attempts: 0,
                 keepalives: Keepalives::default(),
@@ -233,6 +235,7 @@ impl Tunnel {
             domain_origin: self.origins.domain,
             password_origin: self.origins.password,
             connected_at: established.map(Established::since),
+            certificate: self.shown.certificate.clone(),
             clock_unset: self.shown.clock_unset,
             last_down: self.last_down,
             attempts: self.shown.attempts,
@@ -315,6 +318,7 @@ impl Tunnel {
     fn stop(&mut self, now: Instant) {
         self.leave(LastDownReason::Shutdown, CloseCode::GOING_AWAY, now);
         self.shown.server = None;
+        self.shown.certificate = None;
         self.state = State::Stopped;
     }
 

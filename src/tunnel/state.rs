@@ -82,7 +82,7 @@ impl<'a> Writer<'a> {
 }
 
 /// `yang:date-and-time` (RFC 6991, section 3), in UTC.
-fn date_and_time(at: SystemTime) -> String {
+pub(super) fn date_and_time(at: SystemTime) -> String {
     DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
@@ -116,6 +116,12 @@ pub fn write(
     if let Some(since) = status.connected_at {
         let duration = clocks.instant.saturating_duration_since(since);
         to.counter("duration", duration.as_secs());
+    }
+    if let Some(certificate) = &status.certificate {
+        to.text("server-certificate/subject", certificate.subject.clone());
+        to.text("server-certificate/issuer", certificate.issuer.clone());
+        let not_after = Some(Moment::Stored(certificate.not_after));
+        to.moment("server-certificate/not-after", not_after);
     }
     to.text("clock-unset", status.clock_unset.to_string());
     if let Some(last_down) = status.last_down {
@@ -269,7 +275,7 @@ mod tests {
     use crate::model::settings::Secret;
     use crate::model::status::{
         ConnectionState, DeviceState, DiscoveredStatus, FailureReason, Keepalives, LastDown,
-        LastDownReason, Origin, ProcessState, SubconnectionState, Unbinding,
+        LastDownReason, Origin, ProcessState, ServerCertificate, SubconnectionState, Unbinding,
     };
 
     fn schema() -> Schema {
@@ -302,6 +308,11 @@ mod tests {
             domain_origin: Some(Origin::Dhcp),
             password_origin: Some(Origin::Configured),
             connected_at: now.checked_sub(Duration::from_secs(121)),
+            certificate: Some(ServerCertificate {
+                subject: "CN=cloud".into(),
+                issuer: "CN=authority".into(),
+                not_after: SystemTime::UNIX_EPOCH + Duration::from_secs(1_793_491_200),
+            }),
             clock_unset: true,
             last_down: Some(LastDown {
                 reason: LastDownReason::KeepaliveExpired,
@@ -363,6 +374,9 @@ mod tests {
             ("domain-origin", "dhcp"),
             ("password-origin", "configured"),
             ("duration", "121"),
+            ("server-certificate/subject", "CN=cloud"),
+            ("server-certificate/issuer", "CN=authority"),
+            ("server-certificate/not-after", "2026-11-01T00:00:00Z"),
             ("clock-unset", "true"),
             ("last-down/reason", "keepalive-expired"),
             ("attempts", "3"),

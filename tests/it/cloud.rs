@@ -76,6 +76,24 @@ async fn each_refusal_has_its_reason_and_the_cloud_in_order_is_met_again() {
 }
 
 #[tokio::test]
+async fn the_certificate_in_use_is_in_the_state_and_so_is_one_that_is_refused() {
+    let mut device = Device::connected().await;
+    let subject = Some("CN=tether reference cloud");
+    let state = device.state().await;
+    assert_eq!(state.get("server-certificate/subject"), subject);
+    let end = "2090-01-01T00:00:00Z";
+    assert!(state.is("server-certificate/not-after", end));
+    let expired = Misbehaviour::Certificate(Flaw::Expired);
+    device.cloud.set_misbehaviour(Step::Tls, expired);
+    device.act("<reset-tunnel/>").await;
+    let state = device.failed("tls-failed").await;
+    assert_eq!(state.get("server-certificate/subject"), subject);
+    let end = state.get("server-certificate/not-after").unwrap();
+    assert!(end < "2026", "{end}");
+    device.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_is_sent_for_a_challenge_weaker_than_sha_256() {
     for weak in [Misbehaviour::OnlyMd5, Misbehaviour::OnlyBasic] {
         let mut device = Device::start().await;

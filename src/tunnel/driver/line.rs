@@ -11,8 +11,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tracing::debug;
 
 use super::Replies;
+use super::expiry::Expiry;
 use crate::model::settings::Secret;
-use crate::model::status::LastDownReason;
+use crate::model::status::{LastDownReason, ServerCertificate};
 use crate::tunnel::machine::event::{Endpoint, StepError};
 use crate::tunnel::machine::{Attempt, CloseCode, Reply};
 use crate::tunnel::net::{
@@ -88,15 +89,17 @@ pub(super) async fn run(
     mut orders: mpsc::Receiver<Order>,
     replies: Replies,
 ) {
-    let connection = match dial(&device, attempt, &endpoint, &addresses, &replies).await {
-        Ok(connection) => connection,
+    let dialled = dial(&device, attempt, &endpoint, &addresses, &replies).await;
+    let (connection, certificate) = match dialled {
+        Ok(dialled) => dialled,
         Err(error) => {
             failed(attempt, &error, &replies).await;
             return;
         }
     };
     if let Some((socket, attempt)) = request(&device, connection, &mut orders, &replies).await {
-        converse(socket, attempt, &mut orders, &replies).await;
+        let expiry = Expiry::new(certificate, endpoint.trust, device.surroundings.clock);
+        converse(socket, attempt, &mut orders, &replies, expiry).await;
     }
 }
 
@@ -106,16 +109,29 @@ async fn dial(
     endpoint: &Endpoint,
     addresses: &[IpAddr],
     replies: &Replies,
-) -> Result<Connection, NetError> {
+) -> Result<(Connection, Option<ServerCertificate>), NetError> {
     let (tcp, address) = connect(endpoint, addresses).await?;
     replies.main(attempt, Reply::TcpConnected(address)).await;
-    let tls = tls(&device.surroundings, endpoint, tcp).await?;
+    let tls = match tls(&device.surroundings, endpoint, tcp).await {
+        Ok(tls) => tls,
+        Err(error) => {
+            show(attempt, error.certificate(), replies).await;
+            return Err(error);
+        }
+    };
+    show(attempt, tls.certificate.as_ref(), replies).await;
     let connection = Connection::open(&device.surroundings, endpoint, tls.stream).await?;
     let clock_unset = tls.clock_unset;
     replies
         .main(attempt, Reply::Connected { clock_unset })
         .await;
-    Ok(connection)
+    Ok((connection, tls.certificate))
+}
+
+async fn show(attempt: Attempt, certificate: Option<&ServerCertificate>, replies: &Replies) {
+    if let Some(certificate) = certificate.cloned() {
+        replies.main(attempt, Reply::Certificate(certificate)).await;
+    }
 }
 
 /// Makes the requests of steps 1 to 6, until one opens the WebSocket or fails.
@@ -201,6 +217,7 @@ async fn converse(
     attempt: Attempt,
     orders: &mut mpsc::Receiver<Order>,
     replies: &Replies,
+    mut expiry: Expiry,
 ) {
     let mut alive_at: Option<Instant> = None;
     loop {
@@ -218,6 +235,7 @@ async fn converse(
                 Some(_) => {}
                 None => return,
             },
+            () = expiry.watch() => {}
             heard = hear(&mut socket) => {
                 let reply = understand(heard);
                 if reply == Reply::Alive {

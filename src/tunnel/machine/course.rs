@@ -120,6 +120,7 @@ impl Tunnel {
             domain: server.host.to_string(),
             port: server.port,
         });
+        self.shown.certificate = None;
         self.look_up(Course::new(way, server, goal), now);
     }
 
@@ -268,6 +269,10 @@ impl Tunnel {
                     leg: Leg::Tls,
                     deadline: now + STEP_DEADLINE,
                 };
+            }
+            (state @ State::Connecting { .. }, Reply::Certificate(certificate)) => {
+                self.shown.certificate = Some(certificate);
+                self.state = state;
             }
             (State::Connecting { course, .. }, Reply::Connected { clock_unset }) => {
                 self.shown.clock_unset = clock_unset;

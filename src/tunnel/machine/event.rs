@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::model::settings::Secret;
 use crate::model::status::{
-    ConnectionState, DeviceState, FailureReason, LastDown, LastDownReason, ServerStatus,
-    SubconnectionState, Unbinding, UnbindingState,
+    ConnectionState, DeviceState, FailureReason, LastDown, LastDownReason, ServerCertificate,
+    ServerStatus, SubconnectionState, Unbinding, UnbindingState,
 };
 use crate::tunnel::target::{Family, Origins, Path, Target};
 use crate::tunnel::wire::{
@@ -109,6 +109,8 @@ pub enum Reply {
     Resolved(Vec<IpAddr>),
     /// To `Connect`, on the way: TCP stands, TLS begins.
     TcpConnected(IpAddr),
+    /// To `Connect`, on the way: the server has shown this certificate, which TLS may still refuse.
+    Certificate(ServerCertificate),
     /// To `Connect`: TLS stands.
     Connected {
         /// The device's clock is earlier than the build date and the certificate was judged accordingly.

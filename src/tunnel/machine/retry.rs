@@ -133,6 +133,7 @@ impl Tunnel {
     fn idle(&mut self) {
         self.state = State::Idle;
         self.shown.server = None;
+        self.shown.certificate = None;
         self.shown.process = crate::model::status::ProcessState::DnsNotParsed;
     }
 

@@ -7,6 +7,7 @@ use super::event::{Action, Notification};
 use super::{State, Tunnel};
 use crate::model::settings::Secret;
 use crate::model::status::{FailureReason, Moment, UnbindingState};
+use crate::model::xml::presentable;
 use crate::tunnel::wire::{DeviceMessage, UnbindAnswer};
 
 /// Longest reason of the cloud that is kept (`unbinding/reason` of the YANG module).
@@ -111,12 +112,8 @@ impl Tunnel {
     }
 }
 
-/// The cloud's word as it may stand in XML and in the leaf.
+/// The cloud's word as it may stand in the leaf.
 fn shorten(reason: &str) -> Option<String> {
-    let reason: String = reason
-        .chars()
-        .filter(|c| !c.is_control() && !matches!(c, '\u{FFFE}' | '\u{FFFF}'))
-        .take(LONGEST_REASON)
-        .collect();
+    let reason = presentable(reason, LONGEST_REASON);
     (!reason.is_empty()).then_some(reason)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::model::status::ServerCertificate;
 use crate::tunnel::machine::event::StepError;
 use crate::tunnel::wire::{DigestError, WireError};
 
@@ -23,9 +24,9 @@ pub enum NetError {
     /// No address accepted TCP; the error of the last one.
     #[error("TCP failed: {0}")]
     Connect(#[source] io::Error),
-    /// Handshake or certificate.
+    /// Handshake or certificate; the certificate, once the server has shown it.
     #[error("TLS failed: {0}")]
-    Tls(#[source] io::Error),
+    Tls(#[source] io::Error, Option<Box<ServerCertificate>>),
     /// There is nothing to verify a certificate against.
     #[error("no usable trust anchor: {0}")]
     Trust(String),
@@ -47,13 +48,21 @@ pub enum NetError {
 }
 
 impl NetError {
+    /// The certificate that the server showed before TLS failed.
+    pub fn certificate(&self) -> Option<&ServerCertificate> {
+        match self {
+            Self::Tls(_, certificate) => certificate.as_deref(),
+            _ => None,
+        }
+    }
+
     /// What the machine hears.
     pub fn step(&self) -> StepError {
         match self {
             Self::Dns(_) | Self::NoAddress => StepError::Dns,
             Self::VpnInstanceMissing => StepError::VpnInstanceMissing,
             Self::SourceIpMissing => StepError::SourceIpMissing,
-            Self::Tls(_) | Self::Trust(_) => StepError::Tls,
+            Self::Tls(..) | Self::Trust(_) => StepError::Tls,
             Self::Http(error) if error.is_parse() => StepError::Protocol,
             Self::Connect(_) | Self::Http(_) | Self::TooLong => StepError::Connect,
             Self::Request(_) | Self::Wire(_) | Self::Digest(_) => StepError::Protocol,

@@ -3,6 +3,7 @@
 //! Each step is one call that ends by itself: the machine has the deadline of the step, [`STEP_BOUND`] is only the
 //! net below it. Dropping a call, a [`Connection`] or a [`WebSocket`] closes the socket.
 
+mod certificate;
 mod connect;
 mod error;
 mod hear;
@@ -10,13 +11,13 @@ mod hosts;
 mod http;
 mod resolve;
 mod tls;
-mod validity;
 mod websocket;
 
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+pub use certificate::{ends_soon, not_after};
 pub use connect::connect;
 pub use error::NetError;
 pub use hear::{Heard, hear, leave};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::client::WebPkiServerVerifier;
@@ -14,8 +14,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::validity::not_before;
+use super::certificate::{not_before, server_certificate};
 use super::{NetError, Surroundings, bounded};
+use crate::model::status::ServerCertificate;
 use crate::tunnel::machine::event::Endpoint;
 use crate::tunnel::wire::Host;
 
@@ -37,6 +38,8 @@ const FIRST_VERSION: u64 = 1_793_491_200;
 pub struct TlsConnection {
     /// For HTTP.
     pub stream: TlsStream<TcpStream>,
+    /// The server's own certificate.
+    pub certificate: Option<ServerCertificate>,
     /// The device's clock is unset and the certificate was judged accordingly.
     pub clock_unset: bool,
 }
@@ -52,12 +55,19 @@ pub async fn tls(
         let roots = roots(&endpoint.trust).await?;
         let clock = Clock::read(surroundings);
         let clock_unset = clock.unset();
-        let connector = TlsConnector::from(Arc::new(configuration(roots, clock)?));
-        let stream = connector.connect(name, tcp).await.map_err(NetError::Tls)?;
-        Ok(TlsConnection {
-            stream,
-            clock_unset,
-        })
+        let shown = Arc::default();
+        let configuration = configuration(roots, clock, Arc::clone(&shown))?;
+        let connector = TlsConnector::from(Arc::new(configuration));
+        let connected = connector.connect(name, tcp).await;
+        let certificate = shown.get().cloned();
+        match connected {
+            Ok(stream) => Ok(TlsConnection {
+                stream,
+                certificate,
+                clock_unset,
+            }),
+            Err(error) => Err(NetError::Tls(error, certificate.map(Box::new))),
+        }
     })
     .await
 }
@@ -66,8 +76,13 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, NetError> {
     match host {
         Host::Address(address) => Ok(ServerName::IpAddress(IpAddr::into(*address))),
         Host::Name(name) => ServerName::try_from(name.clone())
-            .map_err(|error| NetError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error))),
+            .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error))),
     }
+}
+
+/// Before the server has shown a certificate.
+fn failed(error: io::Error) -> NetError {
+    NetError::Tls(error, None)
 }
 
 async fn roots(trust: &BTreeSet<Vec<u8>>) -> Result<RootCertStore, NetError> {
@@ -86,18 +101,23 @@ async fn roots(trust: &BTreeSet<Vec<u8>>) -> Result<RootCertStore, NetError> {
     Ok(roots)
 }
 
-fn configuration(roots: RootCertStore, clock: Clock) -> Result<ClientConfig, NetError> {
+fn configuration(
+    roots: RootCertStore,
+    clock: Clock,
+    shown: Arc<OnceLock<ServerCertificate>>,
+) -> Result<ClientConfig, NetError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Verifier {
         inner: WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
             .build()
             .map_err(|error| NetError::Trust(error.to_string()))?,
         clock,
+        shown,
     };
     let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
     let mut configuration = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
-        .map_err(|error| NetError::Tls(io::Error::other(error)))?
+        .map_err(|error| failed(io::Error::other(error)))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
@@ -147,6 +167,8 @@ impl Clock {
 struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
     clock: Clock,
+    /// What the server has shown, for the state; kept also when it is refused.
+    shown: Arc<OnceLock<ServerCertificate>>,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -158,6 +180,9 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(certificate) = server_certificate(end_entity) {
+            let _ = self.shown.set(certificate); // a handshake has one
+        }
         let chain = std::iter::once(end_entity).chain(intermediates);
         let at = self.clock.judge_at(chain);
         self.inner

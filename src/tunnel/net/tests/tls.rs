@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-use rustls::pki_types::PrivateKeyDer;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -16,32 +18,74 @@ use super::{endpoint, surroundings};
 use crate::tunnel::machine::event::{AuthenticationOutcome, StepError};
 use crate::tunnel::wire::AuthenticationRequest;
 
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
 struct Server {
     listener: TcpListener,
+    /// The server's own.
     certificate: Vec<u8>,
     acceptor: TlsAcceptor,
 }
 
+/// For this name or address, valid from 1 January of one year to that of another.
+fn params(name: &str, years: std::ops::Range<i32>) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = date_time_ymd(years.start, 1, 1);
+    params.not_after = date_time_ymd(years.end, 1, 1);
+    params
+}
+
+fn authority_params(name: &str, years: std::ops::Range<i32>) -> CertificateParams {
+    let mut params = params(name, years);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+}
+
+fn root(name: &str) -> Authority {
+    let key = KeyPair::generate().unwrap();
+    CertifiedIssuer::self_signed(authority_params(name, 2020..2040), key).unwrap()
+}
+
+fn intermediate(years: std::ops::Range<i32>, root: &Authority) -> Authority {
+    let key = KeyPair::generate().unwrap();
+    let params = authority_params("intermediate", years);
+    CertifiedIssuer::signed_by(params, key, root).unwrap()
+}
+
 impl Server {
-    /// With a certificate for this name or address, valid from 1 January of one year to that of another.
+    /// With a certificate that it signed itself.
     async fn new(name: &str, years: std::ops::Range<i32>) -> Self {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.not_before = date_time_ymd(years.start, 1, 1);
-        params.not_after = date_time_ymd(years.end, 1, 1);
-        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let own = params(name, years).self_signed(&key).unwrap();
+        Self::with(vec![own.der().clone()], &key).await
+    }
+
+    /// With one that `issuer` signed, sent with those above it.
+    async fn signed(years: std::ops::Range<i32>, issuer: &Authority, above: &[&Authority]) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let own = params("cloud.example", years)
+            .signed_by(&key, issuer)
+            .unwrap();
+        let above = above.iter().map(|authority| authority.der().clone());
+        let chain = std::iter::once(own.der().clone()).chain(above);
+        Self::with(chain.collect(), &key).await
+    }
+
+    async fn with(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Self {
+        let certificate = chain[0].to_vec();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key)
+            .with_single_cert(chain, key)
             .unwrap();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            certificate: certificate.to_vec(),
+            certificate,
             acceptor: TlsAcceptor::from(Arc::new(config)),
         }
     }
@@ -51,7 +95,7 @@ impl Server {
         self,
         surroundings: &Surroundings,
         host: &str,
-        trusted: Vec<u8>,
+        trusted: impl IntoIterator<Item = Vec<u8>>,
     ) -> Result<TlsConnection, NetError> {
         let address = self.listener.local_addr().unwrap();
         tokio::spawn(async move {
@@ -62,7 +106,7 @@ impl Server {
             }
         });
         let mut endpoint = endpoint(host, address.port());
-        endpoint.trust = Arc::new(BTreeSet::from([trusted]));
+        endpoint.trust = Arc::new(BTreeSet::from_iter(trusted));
         let tcp = TcpStream::connect(address).await.unwrap();
         tls(surroundings, &endpoint, tcp).await
     }
@@ -73,7 +117,7 @@ impl Server {
         host: &str,
     ) -> Result<TlsConnection, NetError> {
         let trusted = self.certificate.clone();
-        self.dial(surroundings, host, trusted).await
+        self.dial(surroundings, host, [trusted]).await
     }
 }
 
@@ -116,7 +160,7 @@ async fn http_runs_over_a_verified_connection() {
 async fn a_certificate_that_is_not_trusted_is_refused() {
     let server = Server::new("cloud.example", 2026..2030).await;
     let other = Server::new("cloud.example", 2026..2030).await.certificate;
-    refused(server.dial(&surroundings(), "cloud.example", other).await);
+    refused(server.dial(&surroundings(), "cloud.example", [other]).await);
 }
 
 #[tokio::test]
@@ -137,6 +181,9 @@ async fn an_address_must_stand_in_the_certificate_as_an_address() {
     assert!(done.is_ok());
     let server = Server::new("cloud.example", 2026..2030).await;
     refused(server.dial_trusted(&surroundings(), "127.0.0.1").await);
+    let server = Server::new("::1", 2026..2030).await;
+    let done = server.dial_trusted(&surroundings(), "::1").await;
+    assert!(done.is_ok());
 }
 
 #[tokio::test]
@@ -181,7 +228,104 @@ async fn a_trust_anchor_that_is_no_certificate_trusts_nothing() {
     let server = Server::new("cloud.example", 2026..2030).await;
     refused(
         server
-            .dial(&surroundings(), "cloud.example", b"no".to_vec())
+            .dial(&surroundings(), "cloud.example", [b"no".to_vec()])
             .await,
     );
+}
+
+fn der(authority: &Authority) -> Vec<u8> {
+    authority.der().to_vec()
+}
+
+#[tokio::test]
+async fn one_of_several_trust_anchors_is_enough() {
+    let roots = [root("first"), root("second"), root("third")];
+    let server = Server::signed(2026..2030, &roots[1], &[]).await;
+    let trusted = roots.iter().map(der);
+    let done = server
+        .dial(&surroundings(), "cloud.example", trusted)
+        .await
+        .unwrap();
+    let certificate = done.certificate.unwrap();
+    assert!(certificate.issuer.contains("second"), "{certificate:?}");
+}
+
+#[tokio::test]
+async fn an_anchor_that_is_the_certificate_of_another_authority_does_not_help() {
+    let (known, unknown) = (root("authority"), root("authority"));
+    let server = Server::signed(2026..2030, &unknown, &[&unknown]).await;
+    let done = server
+        .dial(&surroundings(), "cloud.example", [der(&known)])
+        .await;
+    refused(done);
+}
+
+/// RFC 5280, section 6.1: an anchor says who may sign, and a server does not sign itself.
+#[tokio::test]
+async fn an_anchor_that_is_the_servers_own_certificate_counts_only_if_it_signed_itself() {
+    let server = Server::signed(2026..2030, &root("authority"), &[]).await;
+    refused(server.dial_trusted(&surroundings(), "cloud.example").await);
+    let server = Server::new("cloud.example", 2026..2030).await;
+    let done = server.dial_trusted(&surroundings(), "cloud.example").await;
+    assert!(done.is_ok());
+}
+
+#[tokio::test]
+async fn a_chain_is_followed_and_a_missing_intermediate_is_missed() {
+    let root = root("authority");
+    let between = intermediate(2025..2031, &root);
+    let trusted = [der(&root)];
+    let server = Server::signed(2026..2030, &between, &[&between]).await;
+    let done = server
+        .dial(&surroundings(), "cloud.example", trusted.clone())
+        .await;
+    assert!(done.is_ok());
+    let server = Server::signed(2026..2030, &between, &[]).await;
+    let done = server.dial(&surroundings(), "cloud.example", trusted).await;
+    refused(done);
+    // The intermediate may be the anchor just as well.
+    let server = Server::signed(2026..2030, &between, &[]).await;
+    let done = server
+        .dial(&surroundings(), "cloud.example", [der(&between)])
+        .await;
+    assert!(done.is_ok());
+}
+
+#[tokio::test]
+async fn an_expired_intermediate_is_refused() {
+    let root = root("authority");
+    let between = intermediate(2020..2026, &root);
+    let server = Server::signed(2020..2030, &between, &[&between]).await;
+    let done = server
+        .dial(&surroundings(), "cloud.example", [der(&root)])
+        .await;
+    refused(done);
+}
+
+#[tokio::test]
+async fn an_unset_clock_takes_the_latest_start_of_the_whole_chain() {
+    let root = root("authority");
+    // The first alone would be judged before its intermediate began, the last has ended by then.
+    for (years, expected) in [(2026..2036, true), (2033..2036, true), (2025..2031, false)] {
+        let between = intermediate(2032..2035, &root);
+        let server = Server::signed(years, &between, &[&between]).await;
+        let done = server
+            .dial(&clock_unset(), "cloud.example", [der(&root)])
+            .await;
+        assert_eq!(done.is_ok(), expected);
+    }
+}
+
+#[tokio::test]
+async fn the_certificate_is_shown_whether_or_not_it_is_accepted() {
+    let end_of = |years: std::ops::Range<i32>| async move {
+        let server = Server::new("cloud.example", years).await;
+        match server.dial_trusted(&surroundings(), "cloud.example").await {
+            Ok(done) => (true, done.certificate.unwrap().not_after),
+            Err(error) => (false, error.certificate().unwrap().not_after),
+        }
+    };
+    let seconds = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    assert_eq!(end_of(2026..2030).await, (true, seconds(1_893_456_000)));
+    assert_eq!(end_of(2020..2026).await, (false, seconds(1_767_225_600)));
 }
