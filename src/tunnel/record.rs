@@ -63,7 +63,8 @@ impl Record {
     }
 
     /// Reads what was stored; what is missing or makes no sense counts as never stored. "A changed `--serial-number`
-    /// wins and drops the unbinding state."
+    /// wins and drops the unbinding state", but for the leaf's value: that running still holds a code of the device
+    /// before is no commit that sets one.
     pub fn from_bytes(bytes: &[u8], serial_number: &str) -> Self {
         let empty = Self {
             serial_number: serial_number.to_owned(),
@@ -79,10 +80,18 @@ impl Record {
             })
         });
         let same = stored.get("serial-number").and_then(Value::as_str) == Some(serial_number);
-        let unbinding = object(&stored, "unbinding").filter(|_| same);
+        let unbinding = object(&stored, "unbinding").and_then(read_unbinding);
+        let unbinding = unbinding.unwrap_or_default();
         Self {
             last_down,
-            unbinding: unbinding.and_then(read_unbinding).unwrap_or_default(),
+            unbinding: if same {
+                unbinding
+            } else {
+                Unbinding {
+                    configured: unbinding.configured,
+                    ..Unbinding::default()
+                }
+            },
             ..empty
         }
     }
@@ -150,9 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn another_serial_number_drops_the_unbinding_state_alone() {
+    fn another_serial_number_drops_the_unbinding_state_but_not_what_was_taken_over() {
         let read = Record::from_bytes(&record().to_bytes(), "S2");
-        assert_eq!(read.unbinding, Unbinding::default());
+        let configured = record().unbinding.configured;
+        let expected = Unbinding {
+            configured,
+            ..Unbinding::default()
+        };
+        assert_eq!(read.unbinding, expected);
         assert_eq!(read.last_down, record().last_down);
         assert_eq!(read.serial_number, "S2");
     }

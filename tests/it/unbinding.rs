@@ -1,8 +1,8 @@
 //! The unbinding code over its whole life, as leaf and as action (cloud-protocol.md, "Unbinding").
 
-use tether::sim::cloud::{Misbehaviour, Step, What};
+use tether::sim::cloud::{self, Authentication, Misbehaviour, Step, What};
 
-use crate::support::{Device, cloud_management, registered};
+use crate::support::{Device, PASSWORD, cloud_management, options, registered};
 
 fn code(code: &str) -> String {
     format!("<unbinding-code>{code}</unbinding-code>")
@@ -38,6 +38,79 @@ async fn a_code_without_an_answer_is_sent_again_after_a_restart_under_its_number
         .wait_state(|state| state.is("unbinding/status", "accepted"))
         .await;
     assert_eq!(judged(&device), [1, 1]);
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn an_answered_code_that_running_still_holds_is_not_sent_after_a_restart() {
+    let mut device = Device::connected().await;
+    device.commit_cloud(&code("4712")).await;
+    device
+        .wait_state(|state| state.is("unbinding/status", "refused"))
+        .await;
+    let mut device = device.restart().await;
+    device.up().await;
+    device.act("<unbind><code>4713</code></unbind>").await;
+    device
+        .cloud_sees(0, |what| matches!(what, What::Unbind { id: 2, .. }))
+        .await;
+    assert_eq!(judged(&device), [1, 2]);
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_code_of_the_device_before_is_not_sent_under_another_serial_number() {
+    for answered in [true, false] {
+        let mut device = Device::start().await;
+        if answered {
+            device.configure_cloud().await;
+            device.up().await;
+        }
+        device.commit_cloud(&code("4712")).await;
+        let status = if answered { "refused" } else { "pending" };
+        device
+            .wait_state(|state| state.is("unbinding/status", status))
+            .await;
+        let other = cloud::Device::new("OTHER").password(PASSWORD);
+        device.cloud.add_serial(&other);
+        let mut options = options(device.directory());
+        options.serial_number = Some("OTHER".to_owned());
+        let mut device = device.restart_with(options).await;
+        device.configure_cloud().await;
+        let state = device.up().await;
+        assert!(state.is("unbinding/status", "none"));
+        device.round_trip().await;
+        assert_eq!(judged(&device).len(), 1 + usize::from(answered));
+        device.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_binding_is_lifted_within_the_authentication_and_on_its_connection() {
+    let entry = registered().bound_to("someone").unbinding_code("4711");
+    let mut device = Device::start_with(entry).await;
+    device.commit_cloud(&code("4711")).await;
+    device.configure_cloud().await;
+    device.up().await;
+    let events = device.cloud.events();
+    let answers = events.iter().filter_map(|event| match &event.what {
+        What::Authentication(answer) => Some((event.connection, answer.clone())),
+        _ => None,
+    });
+    let (connections, answers): (Vec<_>, Vec<_>) = answers.unzip();
+    assert_eq!(
+        answers,
+        [
+            Authentication::Challenged,
+            Authentication::BoundToAnotherUser,
+            Authentication::CodeAccepted
+        ]
+    );
+    assert!(connections.iter().all(|one| *one == connections[0]));
+    assert_eq!(device.main_connection(), connections[0]);
+    // It was answered there, so it is not sent once more.
+    device.round_trip().await;
+    assert_eq!(judged(&device).len(), 1, "the probe alone");
     device.stop().await;
 }
 

@@ -347,21 +347,26 @@ impl Tunnel {
                     reason: reason.to_owned(),
                 };
                 self.code_answered(id, answer, now);
-                self.fail(course, FailureReason::BoundToAnotherUser, None, now);
+                self.bound(course, reusable, now);
             }
-            (Outcome::BoundToAnotherUser, None) => match self.unanswered_code() {
-                Some((id, code)) => {
-                    self.code_sent(now);
-                    course.goal = Goal::Unbind { id, code };
-                    self.proceed(course, reusable, now);
-                }
-                None => self.fail(course, FailureReason::BoundToAnotherUser, None, now),
-            },
+            (Outcome::BoundToAnotherUser, None) => self.bound(course, reusable, now),
             (Outcome::Busy { retry_after }, _) => {
                 self.fail(course, FailureReason::Busy, retry_after, now);
             }
             (refused, _) => self.fail(course, refusal(&refused), None, now),
         }
+    }
+
+    /// "After 403 `bound-to-another-user` with an unanswered code the device at once sends one more authentication on
+    /// the same connection"; the code may be one that came while another was being judged.
+    fn bound(&mut self, mut course: Course, reusable: bool, now: Instant) {
+        let Some((id, code)) = self.unanswered_code() else {
+            self.fail(course, FailureReason::BoundToAnotherUser, None, now);
+            return;
+        };
+        self.code_sent(now);
+        course.goal = Goal::Unbind { id, code };
+        self.proceed(course, reusable, now);
     }
 
     fn registered(

@@ -75,6 +75,11 @@ impl Retry {
         self.failed.extend(server.map(|server| (server, reason)));
     }
 
+    /// Whether a server failed for this reason in the cycle that the wait follows.
+    pub fn failed_for(&self, reason: FailureReason) -> bool {
+        self.failed.iter().any(|(_, failure)| *failure == reason)
+    }
+
     fn is_held(&self, way: usize, now: Instant) -> bool {
         let hold = self.holds.get(way).copied().flatten();
         hold.is_some_and(|until| until > now)

@@ -46,9 +46,7 @@ impl Tunnel {
         self.save_unbinding();
         match self.state {
             // "Slow retry; an unbinding code lifts it": the one refusal to which it is the answer.
-            State::Waiting { .. }
-                if self.shown.failure == Some(FailureReason::BoundToAnotherUser) =>
-            {
+            State::Waiting { .. } if self.retry.failed_for(FailureReason::BoundToAnotherUser) => {
                 self.wake(now);
             }
             _ => self.send_code(now),
