@@ -25,7 +25,8 @@ pub(super) enum Verdict {
     Stale,
     /// The password is right, the nonce count not above the last one.
     Replayed,
-    /// Wrong password, another user, realm, URI or algorithm, or not Digest at all.
+    /// Wrong password, another user, realm, URI or algorithm, an opaque that was not issued with the nonce, or not
+    /// Digest at all.
     Refused,
 }
 
@@ -124,6 +125,7 @@ impl DigestServer {
         }
         match self.nonces.get_mut(&given.nonce) {
             None => Verdict::Stale,
+            Some(_) if given.opaque != self.opaque => Verdict::Refused,
             Some(nonce) if now.duration_since(nonce.issued) > self.lifetime => Verdict::Stale,
             Some(nonce) if nc <= nonce.last_nc => Verdict::Replayed,
             Some(nonce) => {
@@ -139,12 +141,11 @@ impl DigestServer {
         }
     }
 
-    /// The nonce count, if everything but nonce and response is as challenged.
+    /// The nonce count, if everything but nonce, opaque and response is as challenged.
     fn fits(&self, given: &Credentials, request: &Covered<'_>) -> Option<u32> {
         let fits = given.username == request.username
             && given.realm == self.realm
             && given.uri == request.uri
-            && given.opaque == self.opaque
             && given.qop == "auth"
             && given.algorithm.eq_ignore_ascii_case("SHA-256")
             && !given.cnonce.is_empty()
@@ -377,6 +378,22 @@ mod tests {
         assert_eq!(
             server.verify(RFC, &get("Circle of Life"), now),
             Verdict::Stale
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_credentials_for_another_cloud_are_stale_and_those_with_another_opaque_wrong() {
+        let now = Instant::now();
+        let mut stranger = DigestServer::new("http-auth@example.org", Duration::from_secs(60));
+        assert_eq!(
+            stranger.verify(RFC, &get("Circle of Life"), now),
+            Verdict::Stale
+        );
+        let mut server = server();
+        server.opaque = "another opaque".to_owned();
+        assert_eq!(
+            server.verify(RFC, &get("Circle of Life"), now),
+            Verdict::Refused
         );
     }
 

@@ -92,6 +92,8 @@ struct Nonce {
     opaque: Option<String>,
     /// Requests sent with it (`nc`).
     count: u32,
+    /// Credentials with it, or with the one it followed, were once accepted.
+    accepted: bool,
 }
 
 /// The nonces that outlive a connection: one for each server, realm and password. Not kept over a restart.
@@ -191,12 +193,13 @@ impl Authentication {
         &mut self,
         headers: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), DigestError> {
-        self.nonce = None;
+        let accepted = self.nonce.take().is_some_and(|nonce| nonce.accepted);
         let challenge = Challenge::choose(headers);
         if let Some(sent) = self.sent.take() {
             let challenge = challenge.as_ref().ok_or(DigestError::Refused)?;
-            // Credentials for another realm say nothing about this one's; as with a stale nonce, once.
-            if !challenge.stale && challenge.realm == sent.realm {
+            // Credentials for another realm say nothing about this one's, nor do those with an old nonce if another
+            // server now answers to the name; as with a stale nonce, once.
+            if !challenge.stale && challenge.realm == sent.realm && !accepted {
                 return Err(DigestError::Refused);
             }
             if std::mem::replace(&mut self.stale_seen, true) {
@@ -209,6 +212,7 @@ impl Authentication {
             nonce: challenge.nonce,
             opaque: challenge.opaque,
             count: 0,
+            accepted: false,
         });
         Ok(())
     }
@@ -216,6 +220,9 @@ impl Authentication {
     /// Takes the `Authentication-Info` of a 200: the cloud must have asked and must prove the password.
     pub fn confirmed(&mut self, info: Option<&str>) -> Result<(), DigestError> {
         if self.proven(info) {
+            if let Some(nonce) = &mut self.nonce {
+                nonce.accepted = true;
+            }
             return Ok(());
         }
         self.nonce = None;

@@ -164,6 +164,21 @@ fn a_challenge_after_credentials_refuses_the_password() {
 }
 
 #[test]
+fn a_nonce_that_was_accepted_and_is_unknown_now_is_replaced_once() {
+    let mut authentication = sent();
+    let info = format!(r#"rspauth="{}""#, rspauth(&authentication));
+    authentication.confirmed(Some(&info)).unwrap();
+    authentication.authorization("/t", CNONCE).unwrap();
+    // Another server has taken the name over: it neither knows the nonce nor that it ever was good.
+    assert_eq!(authentication.challenged([CHALLENGE]), Ok(()));
+    authentication.authorization("/t", CNONCE).unwrap();
+    assert_eq!(
+        authentication.challenged([CHALLENGE]),
+        Err(DigestError::Refused)
+    );
+}
+
+#[test]
 fn a_challenge_of_another_realm_is_answered() {
     let other = CHALLENGE.replace("http-auth@", "other@");
     assert_eq!(sent().challenged([other.as_str()]), Ok(()));
