@@ -57,4 +57,4 @@ counterparts:
 
 interop: counterparts
 	$(heading) "interoperability: the real counterparts"
-	@.venv/bin/pytest --quiet tests/interop
+	@.venv/bin/pytest --quiet -rs tests/interop

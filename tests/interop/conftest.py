@@ -6,6 +6,7 @@ import pytest
 from harness.agent import Agent
 from harness.cloud import Cloud
 from harness.config import authorized_key, config
+from harness.net import Net, missing
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,16 @@ def cloud(tmp_path):
     cloud = Cloud(tmp_path / "cloud")
     yield cloud
     cloud.kill()
+
+
+@pytest.fixture
+def net():
+    """Hosts and wires; all end with the test."""
+    if reason := missing():
+        pytest.skip(reason)
+    net = Net()
+    yield net
+    net.end()
 
 
 @pytest.fixture

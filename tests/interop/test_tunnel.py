@@ -8,57 +8,10 @@ import pytest
 from harness import program
 from harness.agent import PASSWORD as ADMIN_PASSWORD
 from harness.cloud import CODE, DOMAIN, PASSWORD
-from harness.config import CLOUD, HOSTS, SYSTEM, config, server
 from harness.config import cloud as settings
-from harness.wait import DEADLINE, wait_until
-from ncclient.xml_ import to_ele
-
-
-class Orchestrator:
-    """A session with the agent, and what it looks for."""
-
-    def __init__(self, session):
-        self.session = session
-
-    def commit(self, *parts):
-        with self.session.locked("candidate"):
-            self.session.edit_config(target="candidate", config=config(*parts))
-            self.session.commit()
-
-    def point_at(self, the_cloud, password=PASSWORD):
-        self.commit(
-            settings(f"<server><domain>{DOMAIN}</domain><port>{the_cloud.ports[0]}</port>"
-                  f"<password>$0${password}</password></server><trust><trust-anchor><name>lab</name>"
-                  f"<certificate>{the_cloud.ca.strip()}</certificate></trust-anchor></trust>"),
-            f'<system xmlns="{SYSTEM}"><dns-resolver><host xmlns="{HOSTS}"><name>{DOMAIN}</name>'
-            "<address>127.0.0.1</address></host></dns-resolver></system>")
-
-    def act(self, action):
-        self.session.dispatch(to_ele(f'<action xmlns="urn:ietf:params:xml:ns:yang:1">{settings(action)}</action>'))
-
-    def state(self):
-        data = self.session.get(filter=("subtree", settings("<state/>"))).data_ele
-        state = data.find(f".//{{{CLOUD}}}state")
-        return {leaf.getroottree().getelementpath(leaf).split(f"{{{CLOUD}}}state/")[1].replace(f"{{{CLOUD}}}", ""):
-                leaf.text for leaf in state.iter() if len(leaf) == 0}
-
-    def sees(self, seconds=DEADLINE, **wanted):
-        """Waits until each leaf has its value (`_` for `-`, `__` for `/`); the state then."""
-        wanted = {name.replace("__", "/").replace("_", "-"): value for name, value in wanted.items()}
-        seen = {}
-
-        def look():
-            seen.clear()
-            seen.update(self.state())
-            return wanted.items() <= seen.items()
-        try:
-            wait_until(f"{wanted}", look, seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; seen {seen}") from None
-        return seen
-
-    def sees_established(self):
-        return self.sees(connection_state="established", device_state="request-success")
+from harness.config import server
+from harness.orchestrator import Orchestrator
+from harness.wait import DEADLINE
 
 
 @pytest.fixture

@@ -16,16 +16,16 @@ ANSWER = 20
 
 
 class Agent(program.Program):
-    """An agent on a free port, ready when this returns."""
+    """An agent on a free port, ready when this returns; on this machine or on a host of harness/net.py."""
 
-    def __init__(self, directory, *options, password=PASSWORD):
+    def __init__(self, directory, *options, password=PASSWORD, host=None):
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.state = directory / "state"
         env = {"TETHER_ADMIN_PASSWORD": password} if password else {}
         super().__init__(
             [program.TETHER, "agent", "--state-dir", self.state, "--ssh", "127.0.0.1:0", "--serial-number", SERIAL,
-             *options], directory / "agent.log", env)
+             *options], directory / "agent.log", env, host)
         ready = self.lines[self.line(lambda line: line.startswith("tether: ready "))]
         self.port = int(ready.rpartition(":")[2])
 
@@ -33,6 +33,10 @@ class Agent(program.Program):
         """A session of ncclient, with its defaults but for the unknown host key."""
         return manager.connect(host="127.0.0.1", port=self.port, username=user, password=password, timeout=ANSWER,
                                hostkey_verify=False, **options)
+
+    def connect_locally(self):
+        """A session of ncclient on the local socket, which is to be reached wherever the agent runs."""
+        return manager.connect_uds(path=str(self.state / "tether.sock"), timeout=ANSWER, manager_params={"timeout": ANSWER})
 
     def local(self):
         """A session by hand on the local socket; root is `admin` there."""

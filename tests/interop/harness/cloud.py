@@ -1,6 +1,6 @@
 """The reference cloud as a program of its own."""
 
-import textwrap
+import json
 
 from . import program
 from .agent import SERIAL
@@ -11,22 +11,21 @@ CODE = "7A3F-22C1"
 
 
 class Cloud(program.Program):
-    """A cloud with two ports that knows the agent's serial number."""
+    """A cloud that knows the agent's serial number; on this machine or on a host of harness/net.py.
 
-    def __init__(self, directory):
+    Two free ports unless `listen` says where; `rules` are further members of its file (examples/cloud.toml).
+    """
+
+    def __init__(self, directory, host=None, listen=("127.0.0.1:0", "127.0.0.1:0"), **rules):
         directory.mkdir(exist_ok=True)
         config, ca = directory / "cloud.toml", directory / "ca.pem"
-        config.write_text(textwrap.dedent(f"""\
-            names = ["{DOMAIN}"]
-            services = ["telemetry"]
-            [[device]]
-            serial-number = "{SERIAL}"
-            password = "{PASSWORD}"
-            unbinding-codes = ["{CODE}"]
-            """))
-        super().__init__(
-            [program.CLOUD, "--config", config, "--ca-out", ca, "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"],
-            directory / "cloud.log")
+        rules = {"names": [DOMAIN], "services": ["telemetry"]} | rules
+        device = {"serial-number": SERIAL, "password": PASSWORD, "unbinding-codes": [CODE]}
+        config.write_text(toml(rules) + "[[device]]\n" + toml(device))
+        command = [program.CLOUD, "--config", config, "--ca-out", ca]
+        for address in listen:
+            command += ["--listen", address]
+        super().__init__(command, directory / "cloud.log", host=host)
         ready = self.lines[self.line(lambda line: line.startswith("cloud: ready "))]
         self.ports = [int(address.rpartition(":")[2]) for address in ready.split()[2:]]
         self.ca = ca.read_text()
@@ -39,3 +38,8 @@ class Cloud(program.Program):
     def obey(self, command):
         self.say(command)
         self.sees(f"cloud: {command.split()[0]} done")
+
+
+def toml(members):
+    """Members of a table; strings, numbers and lists of them are the same in JSON."""
+    return "".join(f"{name.replace('_', '-')} = {json.dumps(value)}\n" for name, value in members.items())

@@ -23,6 +23,21 @@ def server(inside):
     return cloud(f"<server>{inside}</server>")
 
 
+def trust(anchor):
+    """The certificate (PEM) of the authority that the cloud's must be from."""
+    return cloud(f"<trust><trust-anchor><name>lab</name><certificate>{anchor.strip()}</certificate></trust-anchor></trust>")
+
+
+def resolver(inside):
+    return f'<system xmlns="{SYSTEM}"><dns-resolver>{inside}</dns-resolver></system>'
+
+
+def static_host(name, *addresses):
+    """What `ip host` is on the command line."""
+    inside = "".join(f"<address>{address}</address>" for address in addresses)
+    return resolver(f'<host xmlns="{HOSTS}"><name>{name}</name>{inside}</host>')
+
+
 def limits(**values):
     inside = "".join(f"<{name.replace('_', '-')}>{value}</{name.replace('_', '-')}>" for name, value in values.items())
     return f'<device-management xmlns="{MANAGEMENT}"><limits>{inside}</limits></device-management>'

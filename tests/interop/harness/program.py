@@ -18,17 +18,21 @@ CLOUD = BINARIES / "examples" / "cloud"
 
 
 class Program:
-    """A child process: its lines of output are kept, its complaints go to the file `log`."""
+    """A child process: its lines of output are kept, its complaints go to the file `log`; with `join` they are lines too.
 
-    def __init__(self, command, log, env=None):
+    It runs on this machine or on a host of harness/net.py.
+    """
+
+    def __init__(self, command, log, env=None, host=None, join=False):
         self.log = log
         self.lines = []
         self._heard = threading.Condition()
         self._over = False
         with log.open("ab") as complaints:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True, bufsize=1,
-                start_new_session=True, env=os.environ | (env or {}))
+                host.within(command) if host else command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if join else complaints, text=True, bufsize=1, start_new_session=True,
+                env=os.environ | (env or {}))
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):

@@ -1,0 +1,58 @@
+"""Real servers beside the cloud, on hosts of harness/net.py, with nothing of the machine's own configuration."""
+
+import os
+import re
+import shutil
+
+from . import program
+
+# Where .ci/counterparts unpacks packages of the distribution.
+UNPACKED = program.COUNTERPARTS / "debian"
+
+
+def find(name):
+    """The program's path, unpacked or installed; None when there is none."""
+    places = [str(UNPACKED / folder) for folder in ("usr/sbin", "sbin", "usr/bin", "bin")]
+    return shutil.which(name, path=os.pathsep.join([*places, "/usr/sbin", "/sbin", os.environ.get("PATH", "")]))
+
+
+def libraries():
+    """What an unpacked program needs in its environment to find the libraries that came with it."""
+    return {"LD_LIBRARY_PATH": os.pathsep.join(map(str, sorted(UNPACKED.glob("usr/lib/*-linux-gnu*"))))}
+
+
+class Server(program.Program):
+    """A server whose log is its lines."""
+
+    def __init__(self, command, directory, host, env=None):
+        super().__init__([find(command[0]), *command[1:]], directory / f"{command[0]}.log", libraries() | (env or {}), host,
+                         join=True)
+        self._read_up_to = 0
+
+    def sees(self, pattern):
+        """Waits for a line that has this after the one that was waited for before; the match."""
+        self._read_up_to = 1 + self.line(lambda line: re.search(pattern, line), after=self._read_up_to)
+        return re.search(pattern, self.lines[self._read_up_to - 1])
+
+
+class Dns(Server):
+    """dnsmasq as a resolver that knows these names; `records` is {name: [address, …]}."""
+
+    def __init__(self, directory, host, records, *options):
+        directory.mkdir(exist_ok=True)
+        self._hosts = directory / "hosts"
+        self._write(records)
+        super().__init__(
+            ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--log-facility=-", "--log-queries", "--pid-file=",
+             "--user=root", "--no-resolv", "--no-hosts", f"--addn-hosts={self._hosts}", *options], directory, host)
+        self.sees(rf"read {self._hosts}")
+
+    def know(self, records):
+        """From now on it knows these names instead."""
+        self._write(records)
+        self.process.send_signal(1)
+        self.sees(rf"read {self._hosts}")
+
+    def _write(self, records):
+        lines = (f"{address} {name}\n" for name, addresses in records.items() for address in addresses)
+        self._hosts.write_text("".join(lines))
