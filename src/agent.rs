@@ -1,6 +1,7 @@
 //! Layer 4: builds every part of the agent and wires the channels; the only file that knows them all.
 
 mod command;
+mod control;
 mod device;
 mod first_start;
 pub mod options;
@@ -36,7 +37,9 @@ use crate::netconf::server::Server;
 use crate::netconf::session;
 use crate::system::{Device, HardwareState, SystemState};
 use crate::transport::Serve;
-use crate::transport::local::{LocalError, LocalServer};
+use crate::transport::control::ControlServer;
+use crate::transport::local::LocalServer;
+use crate::transport::socket::SocketError;
 use crate::transport::ssh::{HostKey, HostKeyError, SshParts, SshServer};
 
 use crate::tunnel::driver::Identity;
@@ -51,6 +54,7 @@ use watched::Watched;
 
 const SECRET_KEY_FILE: &str = "secret.key";
 const SOCKET_FILE: &str = "tether.sock";
+const CONTROL_FILE: &str = "control.sock";
 const DEFAULT_SSH: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8830);
 /// All parts together may take so long to end in order.
@@ -89,9 +93,9 @@ pub enum AgentError {
     /// The SSH host key cannot be used.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
-    /// The local socket cannot be made.
+    /// The local socket or the control socket cannot be made.
     #[error(transparent)]
-    Local(#[from] LocalError),
+    Socket(#[from] SocketError),
     /// The system hands out no signals.
     #[error("signals cannot be received")]
     Signals,
@@ -109,6 +113,7 @@ pub enum AgentError {
 pub struct Agent {
     addresses: Vec<SocketAddr>,
     socket: PathBuf,
+    control: PathBuf,
     made_password: Option<Zeroizing<String>>,
     server: Server,
     shutdown: watch::Sender<bool>,
@@ -185,12 +190,14 @@ impl Agent {
 
         let mut parts = JoinSet::new();
         parts.spawn(async move { ssh.run(doors.listeners).await });
-        parts.spawn(doors.local.run(serve, stopping));
+        parts.spawn(doors.local.run(serve, stopping.clone()));
+        parts.spawn(doors.control.run(control::handler(), stopping));
         parts.spawn(async move { drop(owner.await) });
         parts.spawn(async move { drop(driver.await) });
         Ok(Self {
             addresses: doors.addresses,
             socket: doors.socket,
+            control: doors.control_socket,
             made_password,
             server,
             shutdown,
@@ -206,6 +213,11 @@ impl Agent {
     /// The local socket.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// The control socket.
+    pub fn control_socket(&self) -> &Path {
+        &self.control
     }
 
     /// The password of `admin`, if this start made it up.
@@ -241,21 +253,27 @@ struct Doors {
     host_key: HostKey,
     local: LocalServer,
     socket: PathBuf,
+    control: ControlServer,
+    control_socket: PathBuf,
 }
 
 impl Doors {
     async fn open(options: &Options, directory: &Path) -> Result<Self, AgentError> {
         let (listeners, addresses) = listen(&options.ssh).await?;
-        let socket = match &options.socket {
-            Some(socket) => socket.clone(),
-            None => directory.join(SOCKET_FILE),
+        let path = |given: &Option<PathBuf>, file| {
+            let by_default = || directory.join(file);
+            given.clone().unwrap_or_else(by_default)
         };
+        let socket = path(&options.socket, SOCKET_FILE);
+        let control_socket = path(&options.control, CONTROL_FILE);
         Ok(Self {
             listeners,
             addresses,
             host_key: HostKey::load_or_create(directory)?,
             local: LocalServer::bind(&socket).await?,
             socket,
+            control: ControlServer::bind(&control_socket).await?,
+            control_socket,
         })
     }
 }

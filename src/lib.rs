@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | 5 | `main.rs`, [`sim`] | arguments → agent; the other end (a reference cloud), for tests and examples |
 //! | 4 | [`agent`] | builds every part and wires the channels: the only file that knows them all |
-//! | 3 | [`transport`] | the doors: SSH and the local socket find out who the peer is and hand on a stream |
+//! | 3 | [`transport`] | the doors: SSH and the local socket find out who the peer is and hand on a stream; programs beside the agent ask at the control socket |
 //! | 2 | [`netconf`], [`tunnel`], [`cli`], [`system`] | the server of RFC 6241, the cloud connection, the command line, the device; none knows another |
 //! | 1 | [`datastore`], [`protocol`] | running, candidate, operational and what guards them; framing, hellos, a client |
 //! | 0 | [`model`] | the YANG schema, data trees (the one place with `unsafe`), settings, status, errors |

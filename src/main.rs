@@ -1,15 +1,18 @@
 //! The binary: arguments to settings, settings to an agent or a command line.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tether::agent::options::{LogFormat, Options};
 use tether::agent::{Agent, AgentError};
+use tether::model::settings::Secret;
 use tether::model::tree::heap;
+use tether::transport::control::{self, Request};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 /// The agent that a network element runs to be managed
 #[derive(Parser)]
@@ -32,12 +35,32 @@ enum Command {
         #[arg(short, value_name = "COMMAND", required = true)]
         command: Vec<String>,
     },
+    /// Tells the agent what a DHCP client got on an interface; without a value: that it has nothing any more
+    DhcpEvent {
+        /// Network interface, one of discovery/dhcp
+        interface: String,
+        /// Domain of the cloud (option 253); an empty one is none
+        #[arg(long, value_name = "NAME")]
+        domain: Option<String>,
+        /// Read the password (option 252) from the first line of standard input; an empty one is none
+        #[arg(long)]
+        password_stdin: bool,
+        /// Control socket of the agent [default: control.sock in the state directory]
+        #[arg(long, value_name = "PATH")]
+        control: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Agent(options) => agent(*options),
         Command::Cli { socket, command } => cli(socket, &command),
+        Command::DhcpEvent {
+            interface,
+            domain,
+            password_stdin,
+            control,
+        } => dhcp_event(interface, domain, password_stdin, control),
     };
     match done {
         Ok(code) => code,
@@ -51,6 +74,9 @@ fn main() -> ExitCode {
 /// Threads beside the runtime's own: for passwords, the store, names, and to stand in for one that a long edit holds.
 /// The runtime would make hundreds, and each leaves a stack.
 const BLOCKING_THREADS: usize = 16;
+
+/// What a DHCP option holds, and more than a password may have; the agent says so with the reason.
+const LONGEST_PASSWORD: usize = 255;
 
 /// Whatever ends the program; it is printed as one line.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -142,17 +168,63 @@ fn start_log(options: &Options) -> Result<(), Failure> {
 }
 
 fn cli(socket: Option<PathBuf>, commands: &[String]) -> Result<ExitCode, Failure> {
-    let socket = match socket {
-        Some(socket) => socket,
-        None => tether::agent::options::default_state_directory(None)?.join("tether.sock"),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let all_done = runtime.block_on(tether::cli::run(&socket, commands, &mut std::io::stdout()))?;
+    let socket = socket_path(socket, "tether.sock")?;
+    let mut output = std::io::stdout();
+    let asked = tether::cli::run(&socket, commands, &mut output);
+    let all_done = small_runtime()?.block_on(asked)?;
     Ok(if all_done {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What a hook calls. Hooks pass on what they got, and what they did not get is empty.
+fn dhcp_event(
+    interface: String,
+    domain: Option<String>,
+    password_stdin: bool,
+    control: Option<PathBuf>,
+) -> Result<ExitCode, Failure> {
+    let password = match password_stdin {
+        true => Some(line_of_stdin()?),
+        false => None,
+    };
+    let request = Request::DhcpEvent {
+        interface,
+        domain: domain.filter(|domain| !domain.is_empty()),
+        password: password.filter(|password| !password.reveal().is_empty()),
+    };
+    let control = socket_path(control, "control.sock")?;
+    small_runtime()?.block_on(control::ask(&control, &request))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first line of standard input without its end.
+fn line_of_stdin() -> Result<Secret, Failure> {
+    let mut line = Zeroizing::new(Vec::with_capacity(LONGEST_PASSWORD + 1));
+    let mut input = std::io::stdin().lock().take(LONGEST_PASSWORD as u64 + 1);
+    input
+        .read_until(b'\n', &mut line)
+        .map_err(|error| format!("the password cannot be read from standard input: {error}"))?;
+    let line = line.strip_suffix(b"\n").unwrap_or(&line);
+    if line.len() > LONGEST_PASSWORD {
+        return Err(format!("the password is longer than {LONGEST_PASSWORD} octets").into());
+    }
+    let text = std::str::from_utf8(line).map_err(|_| "the password is no text")?;
+    Ok(Secret::new(text))
+}
+
+/// The socket that was given, else the one of this name where the agent has it by default.
+fn socket_path(given: Option<PathBuf>, name: &str) -> Result<PathBuf, Failure> {
+    match given {
+        Some(given) => Ok(given),
+        None => Ok(tether::agent::options::default_state_directory(None)?.join(name)),
+    }
+}
+
+fn small_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }

@@ -25,6 +25,9 @@ pub struct Options {
     /// Unix socket of local NETCONF [default: DIR/tether.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Unix socket for programs beside the agent, such as hooks of DHCP clients [default: DIR/control.sock]
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
     /// Serial number [default: what the hardware says, else one made at the first start]
     #[arg(long, value_name = "TEXT")]
     pub serial_number: Option<String>,
@@ -129,6 +132,7 @@ impl Options {
                 self.ssh
             },
             socket: self.socket.or(file.socket),
+            control: self.control.or(file.control),
             serial_number: self.serial_number.or(file.serial_number),
             factory_default: self.factory_default.or(file.factory_default),
             yang: first(self.yang, file.yang),

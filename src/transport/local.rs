@@ -6,144 +6,47 @@
 //! of access control is not that one.
 
 use std::ffi::CString;
-use std::fs::Permissions;
-use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::{Group, Uid, User, geteuid, getgrouplist};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::{Leavers, Peer, Serve, Transport, stopped};
+use super::socket::{Kind, Socket, SocketError};
+use super::{Peer, Serve, Transport};
 
 /// The user whom root and the agent's own user are.
 const ADMIN: &str = "admin";
-/// Connections at once; sessions have a limit of their own.
-const CONNECTIONS: usize = 256;
+/// Everybody may knock: who may come in depends on the peer's credentials, not on the file. Sessions have a limit of
+/// their own.
+const KIND: Kind = Kind {
+    option: "--socket",
+    mode: 0o666,
+    connections: 256,
+};
 /// A name service that does not answer must not hold a connection for ever.
 const LOOK_UP: Duration = Duration::from_secs(5);
-/// A wait after the system refuses a connection (out of descriptors, memory).
-const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
-/// Sessions may take so long to end by themselves at a shutdown.
-const SESSIONS_GRACE: Duration = Duration::from_secs(2);
-
-/// Why there is no local socket.
-#[derive(Debug, thiserror::Error)]
-pub enum LocalError {
-    /// Somebody listens there.
-    #[error("the socket {path} is in use by another agent", path = .0.display())]
-    InUse(PathBuf),
-    /// Something else has this name.
-    #[error("{path} exists and is not a socket; remove it or choose another --socket", path = .0.display())]
-    NotASocket(PathBuf),
-    /// The system refuses.
-    #[error("the socket {path} cannot be made: {source}", path = path.display())]
-    Io {
-        /// The socket's path.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-}
 
 /// The local socket, bound; its file goes when this is dropped.
 #[derive(Debug)]
-pub struct LocalServer {
-    listener: UnixListener,
-    path: PathBuf,
-}
+pub struct LocalServer(Socket);
 
 impl LocalServer {
     /// Binds the socket at this path, in place of one that a dead agent left. Needs a tokio runtime.
-    pub async fn bind(path: &Path) -> Result<Self, LocalError> {
-        let failed = |source| LocalError::Io {
-            path: path.into(),
-            source,
-        };
-        remove_stale(path).await?;
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        let server = Self {
-            listener,
-            path: path.into(),
-        };
-        // Everybody may knock: who may come in depends on the peer's credentials, not on the file.
-        tokio::fs::set_permissions(path, Permissions::from_mode(0o666))
-            .await
-            .map_err(failed)?;
-        Ok(server)
+    ///
+    /// # Errors
+    /// Somebody listens there, something else has that name, or the system refuses.
+    pub async fn bind(path: &Path) -> Result<Self, SocketError> {
+        Socket::bind(path, KIND).await.map(Self)
     }
 
     /// Serves all who connect until `shutdown` says true; then gives their sessions two seconds to end.
     pub async fn run(self, serve: Serve, shutdown: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut connections = JoinSet::new();
-        let mut leavers = Leavers::default();
-        loop {
-            tokio::select! {
-                () = stopped(&shutdown) => break,
-                Some(_) = connections.join_next() => leavers.left(connections.is_empty()),
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        let Ok(place) = places.clone().try_acquire_owned() else {
-                            warn!(CONNECTIONS, "local connection refused: too many");
-                            continue;
-                        };
-                        let serve = serve.clone();
-                        connections.spawn(async move {
-                            serve_one(stream, serve).await;
-                            drop(place);
-                        });
-                    }
-                    Err(error) => {
-                        warn!(%error, "the local socket cannot accept a connection");
-                        // A shutdown is seen again at the head of the loop.
-                        let _ = timeout(ACCEPT_BACK_OFF, stopped(&shutdown)).await;
-                    }
-                }
-            }
-        }
-        let ended = async { while connections.join_next().await.is_some() {} };
-        // What has not ended by now is cut off.
-        let _ = timeout(SESSIONS_GRACE, ended).await;
-    }
-}
-
-impl Drop for LocalServer {
-    fn drop(&mut self) {
-        // Only tidiness: a socket left behind is replaced at the next start.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Removes a socket that nobody listens on.
-async fn remove_stale(path: &Path) -> Result<(), LocalError> {
-    let failed = |source| LocalError::Io {
-        path: path.into(),
-        source,
-    };
-    let metadata = match tokio::fs::symlink_metadata(path).await {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        metadata => metadata.map_err(failed)?,
-    };
-    if !metadata.file_type().is_socket() {
-        return Err(LocalError::NotASocket(path.into()));
-    }
-    match UnixStream::connect(path).await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            tokio::fs::remove_file(path).await.map_err(failed)
-        }
-        // Connected, or it could not because its queue is full: somebody is there.
-        Ok(_) => Err(LocalError::InUse(path.into())),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(LocalError::InUse(path.into()))
-        }
-        Err(error) => Err(failed(error)),
+        let serve = |stream| serve_one(stream, serve.clone());
+        self.0.run(serve, shutdown).await;
     }
 }
 
@@ -199,6 +102,8 @@ fn login(uid: Uid) -> Option<(String, Vec<String>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// Says who the peer is, then waits for it to close.
@@ -255,35 +160,6 @@ mod tests {
         let _server = LocalServer::bind(&path).await.unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o666);
-    }
-
-    #[tokio::test]
-    async fn a_socket_left_by_a_dead_agent_is_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("tether.sock");
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        assert!(path.exists());
-        LocalServer::bind(&path).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_socket_in_use_is_not_taken_over() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("tether.sock");
-        let _first = LocalServer::bind(&path).await.unwrap();
-        let second = LocalServer::bind(&path).await.unwrap_err();
-        assert!(matches!(second, LocalError::InUse(_)));
-        assert!(path.exists());
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_no_socket_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("tether.sock");
-        std::fs::write(&path, "precious").unwrap();
-        let error = LocalServer::bind(&path).await.unwrap_err();
-        assert!(matches!(error, LocalError::NotASocket(_)));
-        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 
     #[tokio::test]

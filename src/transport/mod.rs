@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use crate::model::tree::heap;
 pub use crate::netconf::session::{Peer, Transport};
 
+pub mod control;
 pub mod local;
+pub mod socket;
 pub mod ssh;
 
 /// What a session is served on.
