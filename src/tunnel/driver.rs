@@ -25,7 +25,7 @@ use crate::model::status::{Clocks, CloudStatus};
 use crate::tunnel::configuration::Configuration;
 use crate::tunnel::machine::event::{Endpoint, SubconnectionReply};
 use crate::tunnel::machine::{
-    Action, Attempt, CloseCode, Event, Notification, Reply, Start, Tunnel,
+    Action, Attempt, CloseCode, Event, Line, Notification, Reply, Start, Tunnel,
 };
 use crate::tunnel::net::{Surroundings, resolve};
 use crate::tunnel::record::{Record, TunnelStore};
@@ -100,7 +100,7 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         dns: Arc::new(defaults.dns.clone()),
         configuration: defaults,
         registered: BTreeSet::from([TELEMETRY.to_owned()]),
-        main: None,
+        lines: HashMap::new(),
         subconnections: HashMap::new(),
         tasks: JoinSet::new(),
         replies: Replies(replies),
@@ -152,8 +152,8 @@ struct Driver {
     dns: Arc<DnsSettings>,
     interval: watch::Sender<Duration>,
     registered: BTreeSet<String>,
-    /// The lookup, dial or connection that is the main connection, with the number of the action last given to it.
-    main: Option<(Attempt, Running<Order>)>,
+    /// The lookup, dial or connection on each line, with the number of the action last given to it.
+    lines: HashMap<Line, (Attempt, Running<Order>)>,
     subconnections: HashMap<Attempt, Running<ServiceOrder>>,
     tasks: JoinSet<()>,
     replies: Replies,
@@ -241,14 +241,20 @@ impl Driver {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Resolve { attempt, endpoint } => self.look_up(attempt, endpoint),
+            Action::Resolve {
+                attempt,
+                line,
+                endpoint,
+            } => self.look_up(line, attempt, endpoint),
             Action::Connect {
                 attempt,
+                line,
                 endpoint,
                 addresses,
-            } => self.connect(attempt, endpoint, addresses),
+            } => self.connect(line, attempt, endpoint, addresses),
             Action::Authenticate {
                 attempt,
+                line,
                 password,
                 unbinding_code,
             } => {
@@ -256,10 +262,11 @@ impl Driver {
                     password,
                     unbinding_code,
                 };
-                self.request(attempt, request);
+                self.request(line, attempt, request);
             }
             Action::Register {
                 attempt,
+                line,
                 token,
                 services,
                 last_down,
@@ -269,16 +276,17 @@ impl Driver {
                     services,
                     last_down,
                 };
-                self.request(attempt, request);
+                self.request(line, attempt, request);
             }
             Action::Upgrade {
                 attempt,
                 url,
                 token,
-            } => self.request(attempt, Request::Upgrade { url, token }),
-            Action::Send(message) => self.order(Order::Send(message)),
+            } => self.request(Line::Main, attempt, Request::Upgrade { url, token }),
+            Action::Send(message) => self.order(Line::Main, Order::Send(message)),
             Action::Close(code) => self.close(code),
-            Action::Abort => self.abort(),
+            Action::Promote => self.promote(),
+            Action::Abort(line) => self.abort(line),
             other => self.perform_beside(other),
         }
     }
@@ -328,7 +336,7 @@ impl Driver {
         }
     }
 
-    fn look_up(&mut self, attempt: Attempt, endpoint: Endpoint) {
+    fn look_up(&mut self, line: Line, attempt: Attempt, endpoint: Endpoint) {
         let (device, dns) = (self.device.clone(), self.dns.clone());
         let replies = self.replies.clone();
         let abort = self.tasks.spawn(async move {
@@ -343,26 +351,34 @@ impl Driver {
         });
         // A lookup takes no orders; nobody is at the other end.
         let (orders, _) = mpsc::channel(1);
-        self.main = Some((attempt, Running { abort, orders }));
+        self.lines
+            .insert(line, (attempt, Running { abort, orders }));
     }
 
-    fn connect(&mut self, attempt: Attempt, endpoint: Endpoint, addresses: Vec<IpAddr>) {
+    fn connect(
+        &mut self,
+        line: Line,
+        attempt: Attempt,
+        endpoint: Endpoint,
+        addresses: Vec<IpAddr>,
+    ) {
         let (orders, ordered) = mpsc::channel(ORDERS);
         let (device, replies) = (self.device.clone(), self.replies.clone());
         let task = line::run(device, attempt, endpoint, addresses, ordered, replies);
         let abort = self.tasks.spawn(task);
-        self.main = Some((attempt, Running { abort, orders }));
+        self.lines
+            .insert(line, (attempt, Running { abort, orders }));
     }
 
-    fn request(&mut self, attempt: Attempt, request: Request) {
-        if let Some((last, _)) = &mut self.main {
+    fn request(&mut self, line: Line, attempt: Attempt, request: Request) {
+        if let Some((last, _)) = self.lines.get_mut(&line) {
             *last = attempt;
         }
-        self.order(Order::Request(attempt, request));
+        self.order(line, Order::Request(attempt, request));
     }
 
-    fn order(&mut self, order: Order) {
-        let Some((attempt, running)) = &self.main else {
+    fn order(&mut self, line: Line, order: Order) {
+        let Some((attempt, running)) = self.lines.get(&line) else {
             return;
         };
         if running.orders.try_send(order).is_err() {
@@ -376,15 +392,21 @@ impl Driver {
     }
 
     fn close(&mut self, code: CloseCode) {
-        if let Some((_, running)) = self.main.take()
+        if let Some((_, running)) = self.lines.remove(&Line::Main)
             && running.orders.try_send(Order::Close(code)).is_err()
         {
             running.abort.abort();
         }
     }
 
-    fn abort(&mut self) {
-        if let Some((_, running)) = self.main.take() {
+    fn promote(&mut self) {
+        if let Some(probe) = self.lines.remove(&Line::Probe) {
+            self.lines.insert(Line::Main, probe);
+        }
+    }
+
+    fn abort(&mut self, line: Line) {
+        if let Some((_, running)) = self.lines.remove(&line) {
             running.abort.abort();
         }
     }

@@ -12,11 +12,13 @@
 //! number which its reply echoes; the machine waits for exactly one number at a time, and one arm of [`Tunnel::handle`]
 //! drops all others. The driver executes actions and reports events; it decides nothing.
 //!
-//! `machine/event.rs` is the interface. `machine/course.rs` walks from the lookup to the 101, `machine/established.rs`
-//! lives from there on, `machine/retry.rs` decides when and where the next attempt goes, `machine/unbinding.rs` keeps the
-//! unbinding code, `machine/announce.rs` says what is told of it all.
+//! `machine/event.rs` is the interface. `machine/course.rs` walks from the lookup to the 101, `machine/attempt.rs` says
+//! what that means for the tunnel, `machine/established.rs` lives from there on, `machine/retry.rs` decides when and where
+//! the next attempt goes, `machine/unbinding.rs` keeps the unbinding code, `machine/announce.rs` says what is told of it
+//! all.
 
 mod announce;
+mod attempt;
 mod course;
 mod established;
 pub mod event;
@@ -26,14 +28,14 @@ mod unbinding;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-pub use event::{Action, Attempt, Cause, CloseCode, Event, Notification, Reply};
+pub use event::{Action, Attempt, Cause, CloseCode, Event, Line, Notification, Reply};
 
 use crate::model::status::{
     CloudStatus, ConnectionState, DeviceState, FailureReason, Keepalives, LastDown, LastDownReason,
     ProcessState, ServerCertificate, ServerStatus, Unbinding,
 };
 use crate::tunnel::target::{Origins, Target};
-use course::{Course, Leg};
+use course::{Course, Progress};
 use established::Established;
 use retry::Retry;
 
@@ -71,27 +73,8 @@ pub struct Start {
 enum State {
     /// No server is known.
     Idle,
-    Resolving {
-        course: Course,
-        deadline: Instant,
-    },
-    Connecting {
-        course: Course,
-        leg: Leg,
-        deadline: Instant,
-    },
-    Authenticating {
-        course: Course,
-        deadline: Instant,
-    },
-    Registering {
-        course: Course,
-        deadline: Instant,
-    },
-    Handshaking {
-        course: Course,
-        deadline: Instant,
-    },
+    /// From the lookup to the 101.
+    Attempting(Box<Course>),
     Established(Box<Established>),
     Waiting {
         until: Instant,
@@ -104,11 +87,7 @@ impl State {
     /// Index of the way that an attempt or a tunnel has taken.
     fn way_in_use(&mut self) -> Option<&mut usize> {
         match self {
-            Self::Resolving { course, .. }
-            | Self::Connecting { course, .. }
-            | Self::Authenticating { course, .. }
-            | Self::Registering { course, .. }
-            | Self::Handshaking { course, .. } => Some(&mut course.way),
+            Self::Attempting(course) => Some(course.way_mut()),
             Self::Established(established) => Some(&mut established.way),
             Self::Idle | Self::Waiting { .. } | Self::Stopped => None,
         }
@@ -212,11 +191,7 @@ impl Tunnel {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Idle | State::Stopped => None,
-            State::Resolving { deadline, .. }
-            | State::Connecting { deadline, .. }
-            | State::Authenticating { deadline, .. }
-            | State::Registering { deadline, .. }
-            | State::Handshaking { deadline, .. } => Some(*deadline),
+            State::Attempting(course) => Some(course.deadline()),
             State::Established(established) => Some(established.deadline()),
             State::Waiting { until } => Some(*until),
         }
@@ -255,11 +230,7 @@ impl Tunnel {
         use ConnectionState::{Established, Request, Unconnected};
         match &self.state {
             State::Idle | State::Stopped => (Unconnected, DeviceState::Idle),
-            State::Resolving { .. } => (Request, DeviceState::Resolving),
-            State::Connecting { .. } => (Request, DeviceState::Connecting),
-            State::Authenticating { .. } => (Request, DeviceState::Authenticating),
-            State::Registering { .. } => (Request, DeviceState::Registering),
-            State::Handshaking { .. } => (Request, DeviceState::Handshaking),
+            State::Attempting(course) => (Request, course.device_state()),
             State::Established(established) => (Established, established.device_state()),
             State::Waiting { .. } => (Unconnected, DeviceState::Waiting),
         }
@@ -329,22 +300,19 @@ impl Tunnel {
                 self.end_established(*established, reason, Some(code), now);
             }
             State::Idle | State::Waiting { .. } | State::Stopped => {}
-            State::Resolving { .. }
-            | State::Connecting { .. }
-            | State::Authenticating { .. }
-            | State::Registering { .. }
-            | State::Handshaking { .. } => self.out.push(Action::Abort),
+            State::Attempting(_) => self.out.push(Action::Abort(Line::Main)),
         }
         self.asked = self.numbers.next();
     }
 
     fn replied(&mut self, reply: Reply, now: Instant) {
         match std::mem::replace(&mut self.state, State::Idle) {
-            established @ State::Established(_) => {
-                self.state = established;
+            State::Attempting(course) => self.walk(*course, reply, now),
+            State::Established(established) => {
+                self.state = State::Established(established);
                 self.heard(reply, now);
             }
-            attempt => self.walk(attempt, reply, now),
+            quiet @ (State::Idle | State::Waiting { .. } | State::Stopped) => self.state = quiet,
         }
     }
 
@@ -353,21 +321,28 @@ impl Tunnel {
             return;
         }
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Resolving { course, .. } | State::Connecting { course, .. } => {
-                self.fail(course, FailureReason::Timeout, None, now);
-            }
-            State::Authenticating { course, .. }
-            | State::Registering { course, .. }
-            | State::Handshaking { course, .. } => {
-                self.shown.process = ProcessState::MessageNotReceived;
-                self.fail(course, FailureReason::Timeout, None, now);
+            State::Attempting(mut course) => {
+                let outcome = course.overdue();
+                self.follow(*course, outcome, now);
             }
             State::Waiting { .. } => self.begin(now),
-            established @ State::Established(_) => {
-                self.state = established;
+            State::Established(established) => {
+                self.state = State::Established(established);
                 self.keep(now);
             }
             quiet @ (State::Idle | State::Stopped) => self.state = quiet,
+        }
+    }
+}
+
+impl Shown {
+    /// What there is to see of an attempt.
+    fn follow(&mut self, progress: &Progress) {
+        self.process = progress.process;
+        self.server = Some(progress.server.clone());
+        self.certificate.clone_from(&progress.certificate);
+        if let Some(clock_unset) = progress.clock_unset {
+            self.clock_unset = clock_unset;
         }
     }
 }

@@ -1,14 +1,18 @@
-//! From the lookup to the 101: steps 1 to 6 of the manual, on one connection as far as the cloud allows.
+//! One attempt on one server, from the lookup to the 101: steps 1 to 6 of the manual, on one connection as far as the
+//! cloud allows. Replies go in, orders and an [`Outcome`] come out; what follows from that is the tunnel's affair, which
+//! walks its attempts and the probes of the primary by the same code.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::established::Established;
-use super::event::{Action, AuthenticationOutcome, Endpoint, Reply, StepError};
-use super::{STEP_DEADLINE, State, Tunnel};
+use super::event::{Action, Attempt, AuthenticationOutcome, Endpoint, Line, Reply};
+use super::{Numbers, STEP_DEADLINE};
 use crate::model::settings::Secret;
-use crate::model::status::{FailureReason, ProcessState, ServerStatus};
-use crate::tunnel::wire::{CloudUrl, Host, RegistrationAnswer, UnbindAnswer, UpgradeRefusal};
+use crate::model::status::{
+    DeviceState, FailureReason, LastDownReason, ProcessState, ServerCertificate, ServerStatus,
+};
+use crate::tunnel::wire::{CloudUrl, Host, RegistrationAnswer, UpgradeRefusal};
 
 /// Connections that one attempt may spend on challenges that came with `Connection: close`: one for a fresh nonce, one
 /// for a stale one.
@@ -17,17 +21,29 @@ const CHALLENGE_CONNECTIONS: u8 = 2;
 /// One attempt on one server.
 #[derive(Debug)]
 pub(super) struct Course {
-    /// Which way of the target it takes.
-    pub way: usize,
-    /// The server of that way.
-    pub server: Endpoint,
+    plan: Plan,
     /// The request to make next, or under way.
-    pub goal: Goal,
+    goal: Goal,
+    phase: Phase,
     /// Where the connection leads that is being made or stands.
     link: Link,
     /// What may be done once in an attempt and was done.
     spent: Vec<Once>,
     challenges: u8,
+    progress: Progress,
+}
+
+/// What an attempt starts from.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// On which line.
+    pub line: Line,
+    /// Which way of the target it takes.
+    pub way: usize,
+    /// The server of that way.
+    pub server: Endpoint,
+    /// Password of the target.
+    pub password: Option<Secret>,
 }
 
 /// The request that a connection is made for.
@@ -43,18 +59,29 @@ pub(super) enum Goal {
     Upgrade { token: Secret, url: CloudUrl },
 }
 
+/// What is waited for; each has its own deadline.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Resolving {
+        deadline: Instant,
+    },
+    Tcp {
+        deadline: Instant,
+    },
+    Tls {
+        deadline: Instant,
+    },
+    /// The answer to the request that is the goal.
+    Asking {
+        deadline: Instant,
+    },
+}
+
 #[derive(Debug)]
 struct Link {
     host: Host,
     port: u16,
     addresses: Vec<IpAddr>,
-}
-
-/// The two steps of `Connect`, each with its own deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leg {
-    Tcp,
-    Tls,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,38 +90,292 @@ enum Once {
     TokenAfterHandshake,
 }
 
+/// What the state container shows of an attempt.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    pub process: ProcessState,
+    pub server: ServerStatus,
+    /// As the server showed it last.
+    pub certificate: Option<ServerCertificate>,
+    /// Known once TLS stands.
+    pub clock_unset: Option<bool>,
+}
+
+/// What a course needs of the tunnel while it walks.
+pub(super) struct Means<'a> {
+    /// Gives each action its number.
+    pub numbers: &'a mut Numbers,
+    /// The number of the reply that is waited for.
+    pub asked: &'a mut Attempt,
+    /// Takes the orders.
+    pub out: &'a mut Vec<Action>,
+    /// What registers.
+    pub services: &'a BTreeSet<String>,
+    /// Of the last tunnel.
+    pub last_down: Option<LastDownReason>,
+    /// The unbinding code to answer a 403 `bound-to-another-user` with.
+    pub code: Option<(u64, Secret)>,
+    /// The present.
+    pub now: Instant,
+}
+
+impl Means<'_> {
+    fn number(&mut self) -> Attempt {
+        *self.asked = self.numbers.next();
+        *self.asked
+    }
+
+    fn deadline(&self) -> Instant {
+        self.now + STEP_DEADLINE
+    }
+}
+
+/// How far an attempt has come.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It goes on.
+    Underway,
+    /// Registered, and connected to where the URL leads: nothing is missing but [`Course::upgrade`].
+    Ready,
+    /// 101.
+    Upgraded { token: Secret },
+    /// It is over; its connection, if there is one, is of no use.
+    Failed {
+        reason: FailureReason,
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Outcome {
+    fn failed(reason: FailureReason) -> Self {
+        Self::Failed {
+            reason,
+            retry_after: None,
+        }
+    }
+
+    fn busy(retry_after: Option<Duration>) -> Self {
+        Self::Failed {
+            reason: FailureReason::Busy,
+            retry_after,
+        }
+    }
+}
+
 impl Course {
-    fn new(way: usize, server: Endpoint, goal: Goal) -> Self {
-        let link = Link {
-            host: server.host.clone(),
-            port: server.port,
-            addresses: Vec::new(),
+    /// Begins an attempt.
+    pub fn start(plan: Plan, goal: Goal, means: &mut Means<'_>) -> Self {
+        let server = ServerStatus {
+            address: None,
+            domain: plan.server.host.to_string(),
+            port: plan.server.port,
         };
-        Self {
-            way,
-            server,
+        let mut course = Self {
+            link: Link::to(&plan.server),
+            plan,
             goal,
-            link,
+            phase: Phase::Resolving {
+                deadline: means.deadline(),
+            },
             spent: Vec::new(),
             challenges: 0,
-        }
-    }
-
-    /// Whom the next request goes to: the server, unless the registration named another place. "A URL on another host
-    /// is dialled with the same source address, VRF, static hosts and trust."
-    fn destination(&self) -> Endpoint {
-        match &self.goal {
-            Goal::Upgrade { url, .. } => Endpoint {
-                host: url.host().clone(),
-                port: url.port(),
-                ..self.server.clone()
+            progress: Progress {
+                process: ProcessState::DnsNotParsed,
+                server,
+                certificate: None,
+                clock_unset: None,
             },
-            Goal::Authenticate | Goal::Unbind { .. } | Goal::Register { .. } => self.server.clone(),
+        };
+        course.look_up(means);
+        course
+    }
+
+    /// Which way of the target it takes.
+    pub fn way(&self) -> usize {
+        self.plan.way
+    }
+
+    /// The same; another target has the way in another place.
+    pub fn way_mut(&mut self) -> &mut usize {
+        &mut self.plan.way
+    }
+
+    /// The server that it began with.
+    pub fn server(&self) -> &Endpoint {
+        &self.plan.server
+    }
+
+    /// What the state container shows of it.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// When [`Course::overdue`] is to be called.
+    pub fn deadline(&self) -> Instant {
+        match self.phase {
+            Phase::Resolving { deadline }
+            | Phase::Tcp { deadline }
+            | Phase::Tls { deadline }
+            | Phase::Asking { deadline } => deadline,
         }
     }
 
-    fn is_linked_to(&self, endpoint: &Endpoint) -> bool {
-        self.link.host == endpoint.host && self.link.port == endpoint.port
+    /// The step that it is at.
+    pub fn device_state(&self) -> DeviceState {
+        match (self.phase, &self.goal) {
+            (Phase::Resolving { .. }, _) => DeviceState::Resolving,
+            (Phase::Tcp { .. } | Phase::Tls { .. }, _) => DeviceState::Connecting,
+            (Phase::Asking { .. }, Goal::Authenticate | Goal::Unbind { .. }) => {
+                DeviceState::Authenticating
+            }
+            (Phase::Asking { .. }, Goal::Register { .. }) => DeviceState::Registering,
+            (Phase::Asking { .. }, Goal::Upgrade { .. }) => DeviceState::Handshaking,
+        }
+    }
+
+    /// The number of the unbinding code that the authentication under way bears.
+    pub fn code_sent(&self) -> Option<u64> {
+        match (self.phase, &self.goal) {
+            (Phase::Asking { .. }, Goal::Unbind { id, .. }) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The deadline of the step has passed.
+    pub fn overdue(&mut self) -> Outcome {
+        if matches!(self.phase, Phase::Asking { .. }) {
+            self.progress.process = ProcessState::MessageNotReceived;
+        }
+        Outcome::failed(FailureReason::Timeout)
+    }
+
+    /// Hosts or resolvers changed: a lookup under way begins again with what is known now.
+    pub fn hosts_changed(&mut self, means: &mut Means<'_>) {
+        if matches!(self.phase, Phase::Resolving { .. }) {
+            means.out.push(Action::Abort(self.plan.line));
+            self.look_up(means);
+        }
+    }
+
+    /// One step further, or not.
+    pub fn handle(&mut self, reply: Reply, means: &mut Means<'_>) -> Outcome {
+        match (self.phase, reply) {
+            (Phase::Resolving { .. }, Reply::Resolved(addresses)) => self.dial(addresses, means),
+            (Phase::Tcp { .. }, Reply::TcpConnected(address)) => {
+                self.show_address(address);
+                self.phase = Phase::Tls {
+                    deadline: means.deadline(),
+                };
+                Outcome::Underway
+            }
+            (Phase::Tcp { .. } | Phase::Tls { .. }, Reply::Certificate(certificate)) => {
+                self.progress.certificate = Some(certificate);
+                Outcome::Underway
+            }
+            (Phase::Tcp { .. } | Phase::Tls { .. }, Reply::Connected { clock_unset }) => {
+                self.progress.clock_unset = Some(clock_unset);
+                self.ask(means)
+            }
+            (Phase::Asking { .. }, reply) => self.answered(reply, means),
+            (_, reply) => broken(&reply),
+        }
+    }
+
+    fn answered(&mut self, reply: Reply, means: &mut Means<'_>) -> Outcome {
+        use Goal::{Authenticate, Register, Unbind, Upgrade};
+        let before = self.progress.process;
+        self.progress.process = ProcessState::MessageReceived;
+        match (self.goal.clone(), reply) {
+            (Authenticate | Unbind { .. }, Reply::Authentication { outcome, reusable }) => {
+                self.authenticated(outcome, reusable, means)
+            }
+            (Register { token }, Reply::Registration { answer, reusable }) => {
+                self.registered(token, answer, reusable, means)
+            }
+            (Upgrade { token, .. }, Reply::Upgraded) => Outcome::Upgraded { token },
+            (Upgrade { .. }, Reply::UpgradeRefused { refusal, reusable }) => {
+                self.upgrade_refused(&refusal, reusable, means)
+            }
+            (_, reply) => {
+                self.progress.process = before;
+                broken(&reply)
+            }
+        }
+    }
+
+    fn authenticated(
+        &mut self,
+        outcome: AuthenticationOutcome,
+        reusable: bool,
+        means: &mut Means<'_>,
+    ) -> Outcome {
+        use AuthenticationOutcome as Answer;
+        let unbinds = matches!(self.goal, Goal::Unbind { .. });
+        match outcome {
+            Answer::Granted { token } => {
+                self.goal = Goal::Register { token };
+                self.proceed(reusable, means)
+            }
+            Answer::AskAgain if self.challenges < CHALLENGE_CONNECTIONS => {
+                self.challenges += 1;
+                self.proceed(false, means)
+            }
+            Answer::BoundToAnotherUser => self.bound(reusable, means),
+            Answer::CodeInvalid if unbinds => self.bound(reusable, means),
+            Answer::Busy { retry_after } => Outcome::busy(retry_after),
+            refused => Outcome::failed(refusal(&refused)),
+        }
+    }
+
+    /// "After 403 `bound-to-another-user` with an unanswered code the device at once sends one more authentication on
+    /// the same connection"; the code may be one that came while another was being judged.
+    fn bound(&mut self, reusable: bool, means: &mut Means<'_>) -> Outcome {
+        let Some((id, code)) = means.code.take() else {
+            return Outcome::failed(FailureReason::BoundToAnotherUser);
+        };
+        self.goal = Goal::Unbind { id, code };
+        self.proceed(reusable, means)
+    }
+
+    fn registered(
+        &mut self,
+        token: Secret,
+        answer: RegistrationAnswer,
+        reusable: bool,
+        means: &mut Means<'_>,
+    ) -> Outcome {
+        match answer {
+            RegistrationAnswer::Success { url, .. } => {
+                self.goal = Goal::Upgrade { token, url };
+                self.proceed(reusable, means)
+            }
+            RegistrationAnswer::TokenExpired if self.first(Once::TokenAfterRegistration) => {
+                self.goal = Goal::Authenticate;
+                self.proceed(reusable, means)
+            }
+            RegistrationAnswer::Busy { retry_after } => Outcome::busy(retry_after),
+            RegistrationAnswer::TokenExpired | RegistrationAnswer::Failed { .. } => {
+                Outcome::failed(FailureReason::RegistrationFailed)
+            }
+        }
+    }
+
+    fn upgrade_refused(
+        &mut self,
+        refusal: &UpgradeRefusal,
+        reusable: bool,
+        means: &mut Means<'_>,
+    ) -> Outcome {
+        match refusal {
+            UpgradeRefusal::TokenExpired if self.first(Once::TokenAfterHandshake) => {
+                self.goal = Goal::Authenticate;
+                self.proceed(reusable, means)
+            }
+            UpgradeRefusal::Busy { retry_after } => Outcome::busy(*retry_after),
+            UpgradeRefusal::TokenExpired | UpgradeRefusal::Failed { .. } => {
+                Outcome::failed(FailureReason::HandshakeFailed)
+            }
+        }
     }
 
     /// True the first time only.
@@ -105,356 +386,176 @@ impl Course {
         }
         first
     }
-}
 
-impl Tunnel {
-    /// Begins an attempt on a way of the target.
-    pub(super) fn start(&mut self, way: usize, goal: Goal, now: Instant) {
-        let Some(server) = self.endpoint(way) else {
-            self.state = State::Idle;
-            return;
-        };
-        self.shown.attempts += 1;
-        self.shown.server = Some(ServerStatus {
-            address: None,
-            domain: server.host.to_string(),
-            port: server.port,
-        });
-        self.shown.certificate = None;
-        self.look_up(Course::new(way, server, goal), now);
-    }
-
-    fn endpoint(&self, way: usize) -> Option<Endpoint> {
-        let target = self.target.as_ref()?;
-        let way = target.ways.get(way)?;
-        Some(Endpoint {
-            host: way.host.clone(),
-            port: way.port,
-            family: way.family,
-            path: way.path.clone(),
-            trust: target.trust.clone(),
-        })
+    /// Whom the next request goes to: the server, unless the registration named another place. "A URL on another host
+    /// is dialled with the same source address, VRF, static hosts and trust."
+    fn destination(&self) -> Endpoint {
+        match &self.goal {
+            Goal::Upgrade { url, .. } => Endpoint {
+                host: url.host().clone(),
+                port: url.port(),
+                ..self.plan.server.clone()
+            },
+            Goal::Authenticate | Goal::Unbind { .. } | Goal::Register { .. } => {
+                self.plan.server.clone()
+            }
+        }
     }
 
     /// "The name is resolved anew for each attempt."
-    pub(super) fn look_up(&mut self, mut course: Course, now: Instant) {
-        let endpoint = course.destination();
-        course.link = Link {
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            addresses: Vec::new(),
-        };
-        self.shown.process = ProcessState::DnsNotParsed;
-        self.asked = self.numbers.next();
+    fn look_up(&mut self, means: &mut Means<'_>) {
+        let endpoint = self.destination();
+        self.link = Link::to(&endpoint);
+        self.progress.process = ProcessState::DnsNotParsed;
+        let attempt = means.number();
         if let Host::Address(address) = endpoint.host {
-            self.dial(course, vec![address], now);
+            self.connect(vec![address], means);
             return;
         }
-        self.out.push(Action::Resolve {
-            attempt: self.asked,
+        self.phase = Phase::Resolving {
+            deadline: means.deadline(),
+        };
+        means.out.push(Action::Resolve {
+            attempt,
+            line: self.plan.line,
             endpoint,
         });
-        self.state = State::Resolving {
-            course,
-            deadline: now + STEP_DEADLINE,
-        };
     }
 
-    fn dial(&mut self, mut course: Course, addresses: Vec<IpAddr>, now: Instant) {
-        let Some(&first) = addresses.first() else {
-            self.fail(course, FailureReason::DnsFailed, None, now);
-            return;
+    fn dial(&mut self, addresses: Vec<IpAddr>, means: &mut Means<'_>) -> Outcome {
+        if addresses.is_empty() {
+            return Outcome::failed(FailureReason::DnsFailed);
+        }
+        self.connect(addresses, means);
+        Outcome::Underway
+    }
+
+    fn connect(&mut self, addresses: Vec<IpAddr>, means: &mut Means<'_>) {
+        if let Some(&first) = addresses.first() {
+            self.show_address(first);
+        }
+        self.link.addresses.clone_from(&addresses);
+        self.progress.process = ProcessState::MessageNotSent;
+        self.phase = Phase::Tcp {
+            deadline: means.deadline(),
         };
-        self.show_address(&course, first);
-        course.link.addresses.clone_from(&addresses);
-        self.shown.process = ProcessState::MessageNotSent;
-        self.asked = self.numbers.next();
-        self.out.push(Action::Connect {
-            attempt: self.asked,
-            endpoint: course.destination(),
+        let attempt = means.number();
+        means.out.push(Action::Connect {
+            attempt,
+            line: self.plan.line,
+            endpoint: self.destination(),
             addresses,
         });
-        self.state = State::Connecting {
-            course,
-            leg: Leg::Tcp,
-            deadline: now + STEP_DEADLINE,
-        };
     }
 
     /// `server-address` is that of the server, not of another place that a registration may name.
-    fn show_address(&mut self, course: &Course, address: IpAddr) {
-        if course.is_linked_to(&course.server)
-            && let Some(server) = &mut self.shown.server
-        {
-            server.address = Some(address);
+    fn show_address(&mut self, address: IpAddr) {
+        if self.link.leads_to(&self.plan.server) {
+            self.progress.server.address = Some(address);
         }
     }
 
     /// Makes the request that is the goal: on the connection that stands where that is possible, else on a new one.
-    fn proceed(&mut self, course: Course, reusable: bool, now: Instant) {
-        let destination = course.destination();
-        if !course.is_linked_to(&destination) {
-            self.out.push(Action::Abort);
-            self.look_up(course, now);
-        } else if reusable {
-            self.ask(course, now);
+    fn proceed(&mut self, reusable: bool, means: &mut Means<'_>) -> Outcome {
+        let linked = self.link.leads_to(&self.destination());
+        if linked && reusable {
+            return self.ask(means);
+        }
+        means.out.push(Action::Abort(self.plan.line));
+        if linked {
+            self.connect(self.link.addresses.clone(), means);
         } else {
-            self.out.push(Action::Abort);
-            let addresses = course.link.addresses.clone();
-            self.dial(course, addresses, now);
+            self.look_up(means);
+        }
+        Outcome::Underway
+    }
+
+    /// Makes the request that is the goal; with the upgrade it waits for the word of the tunnel.
+    fn ask(&mut self, means: &mut Means<'_>) -> Outcome {
+        let action = match &self.goal {
+            Goal::Authenticate => self.authenticate(None, means),
+            Goal::Unbind { code, .. } => self.authenticate(Some(code.clone()), means),
+            Goal::Register { token } => Action::Register {
+                attempt: means.number(),
+                line: self.plan.line,
+                token: token.clone(),
+                services: means.services.iter().cloned().collect(),
+                last_down: means.last_down,
+            },
+            Goal::Upgrade { .. } => return Outcome::Ready,
+        };
+        self.send(action, means);
+        Outcome::Underway
+    }
+
+    fn authenticate(&self, unbinding_code: Option<Secret>, means: &mut Means<'_>) -> Action {
+        Action::Authenticate {
+            attempt: means.number(),
+            line: self.plan.line,
+            password: self.plan.password.clone(),
+            unbinding_code,
         }
     }
 
-    fn ask(&mut self, course: Course, now: Instant) {
-        let attempt = self.numbers.next();
-        let deadline = now + STEP_DEADLINE;
-        self.asked = attempt;
-        self.shown.process = ProcessState::MessageSent;
-        let (action, state) = match &course.goal {
-            Goal::Authenticate | Goal::Unbind { .. } => {
-                let unbinding_code = match &course.goal {
-                    Goal::Unbind { code, .. } => Some(code.clone()),
-                    _ => None,
-                };
-                let password = self
-                    .target
-                    .as_ref()
-                    .and_then(|target| target.password.clone());
-                let action = Action::Authenticate {
+    /// Step 5, once [`Outcome::Ready`] is reached; from then on it is the main connection.
+    pub fn upgrade(&mut self, means: &mut Means<'_>) {
+        self.plan.line = Line::Main;
+        if let Goal::Upgrade { token, url } = self.goal.clone() {
+            let attempt = means.number();
+            self.send(
+                Action::Upgrade {
                     attempt,
-                    password,
-                    unbinding_code,
-                };
-                (action, State::Authenticating { course, deadline })
-            }
-            Goal::Register { token } => {
-                let action = Action::Register {
-                    attempt,
-                    token: token.clone(),
-                    services: self.services.iter().cloned().collect(),
-                    last_down: self.last_down.map(|last_down| last_down.reason),
-                };
-                (action, State::Registering { course, deadline })
-            }
-            Goal::Upgrade { token, url } => {
-                let action = Action::Upgrade {
-                    attempt,
-                    url: url.clone(),
-                    token: token.clone(),
-                };
-                (action, State::Handshaking { course, deadline })
-            }
-        };
-        self.out.push(action);
-        self.state = state;
-    }
-
-    /// One step further, or not.
-    pub(super) fn walk(&mut self, state: State, reply: Reply, now: Instant) {
-        match (state, reply) {
-            (State::Resolving { course, .. }, Reply::Resolved(addresses)) => {
-                self.dial(course, addresses, now);
-            }
-            (
-                State::Connecting {
-                    course,
-                    leg: Leg::Tcp,
-                    ..
+                    url,
+                    token,
                 },
-                Reply::TcpConnected(address),
-            ) => {
-                self.show_address(&course, address);
-                self.state = State::Connecting {
-                    course,
-                    leg: Leg::Tls,
-                    deadline: now + STEP_DEADLINE,
-                };
-            }
-            (state @ State::Connecting { .. }, Reply::Certificate(certificate)) => {
-                self.shown.certificate = Some(certificate);
-                self.state = state;
-            }
-            (State::Connecting { course, .. }, Reply::Connected { clock_unset }) => {
-                self.shown.clock_unset = clock_unset;
-                self.ask(course, now);
-            }
-            (State::Authenticating { course, .. }, Reply::Authentication { outcome, reusable }) => {
-                self.shown.process = ProcessState::MessageReceived;
-                self.authenticated(course, outcome, reusable, now);
-            }
-            (State::Registering { course, .. }, Reply::Registration { answer, reusable }) => {
-                self.shown.process = ProcessState::MessageReceived;
-                self.registered(course, answer, reusable, now);
-            }
-            (State::Handshaking { course, .. }, Reply::Upgraded) => {
-                self.shown.process = ProcessState::MessageReceived;
-                self.establish(course, now);
-            }
-            (State::Handshaking { course, .. }, Reply::UpgradeRefused { refusal, reusable }) => {
-                self.shown.process = ProcessState::MessageReceived;
-                self.upgrade_refused(course, refusal, reusable, now);
-            }
-            (state, Reply::Failed(error)) => self.step_failed(state, error, now),
-            (state, Reply::Lost | Reply::Closed(_)) => {
-                self.step_failed(state, StepError::Connect, now)
-            }
-            // A reply that does not belong to the state: sent twice or overtaken.
-            (state, _) => self.state = state,
+                means,
+            );
         }
     }
 
-    fn step_failed(&mut self, state: State, error: StepError, now: Instant) {
-        match state {
-            State::Resolving { course, .. }
-            | State::Connecting { course, .. }
-            | State::Authenticating { course, .. }
-            | State::Registering { course, .. }
-            | State::Handshaking { course, .. } => self.fail(course, error.reason(), None, now),
-            state => self.state = state,
-        }
-    }
-
-    fn authenticated(
-        &mut self,
-        mut course: Course,
-        outcome: AuthenticationOutcome,
-        reusable: bool,
-        now: Instant,
-    ) {
-        use AuthenticationOutcome as Outcome;
-        let code = match course.goal {
-            Goal::Unbind { id, .. } => Some(id),
-            _ => None,
+    fn send(&mut self, request: Action, means: &mut Means<'_>) {
+        self.progress.process = ProcessState::MessageSent;
+        self.phase = Phase::Asking {
+            deadline: means.deadline(),
         };
-        match (outcome, code) {
-            (Outcome::Granted { token }, code) => {
-                if let Some(id) = code {
-                    self.code_answered(id, UnbindAnswer::Accepted, now);
-                }
-                course.goal = Goal::Register { token };
-                self.proceed(course, reusable, now);
-            }
-            (Outcome::AskAgain, _) if course.challenges < CHALLENGE_CONNECTIONS => {
-                course.challenges += 1;
-                self.proceed(course, false, now);
-            }
-            (refused @ (Outcome::BoundToAnotherUser | Outcome::CodeInvalid), Some(id)) => {
-                let reason = match refused {
-                    Outcome::CodeInvalid => "code-invalid",
-                    _ => "bound-to-another-user",
-                };
-                let answer = UnbindAnswer::Refused {
-                    reason: reason.to_owned(),
-                };
-                self.code_answered(id, answer, now);
-                self.bound(course, reusable, now);
-            }
-            (Outcome::BoundToAnotherUser, None) => self.bound(course, reusable, now),
-            (Outcome::Busy { retry_after }, _) => {
-                self.fail(course, FailureReason::Busy, retry_after, now);
-            }
-            (refused, _) => self.fail(course, refusal(&refused), None, now),
+        means.out.push(request);
+    }
+}
+
+impl Link {
+    fn to(endpoint: &Endpoint) -> Self {
+        Self {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            addresses: Vec::new(),
         }
     }
 
-    /// "After 403 `bound-to-another-user` with an unanswered code the device at once sends one more authentication on
-    /// the same connection"; the code may be one that came while another was being judged.
-    fn bound(&mut self, mut course: Course, reusable: bool, now: Instant) {
-        let Some((id, code)) = self.unanswered_code() else {
-            self.fail(course, FailureReason::BoundToAnotherUser, None, now);
-            return;
-        };
-        self.code_sent(now);
-        course.goal = Goal::Unbind { id, code };
-        self.proceed(course, reusable, now);
+    fn leads_to(&self, endpoint: &Endpoint) -> bool {
+        self.host == endpoint.host && self.port == endpoint.port
     }
+}
 
-    fn registered(
-        &mut self,
-        mut course: Course,
-        answer: RegistrationAnswer,
-        reusable: bool,
-        now: Instant,
-    ) {
-        match (answer, course.goal.clone()) {
-            (RegistrationAnswer::Success { url, .. }, Goal::Register { token }) => {
-                course.goal = Goal::Upgrade { token, url };
-                self.proceed(course, reusable, now);
-            }
-            (RegistrationAnswer::TokenExpired, _) if course.first(Once::TokenAfterRegistration) => {
-                course.goal = Goal::Authenticate;
-                self.proceed(course, reusable, now);
-            }
-            (RegistrationAnswer::Busy { retry_after }, _) => {
-                self.fail(course, FailureReason::Busy, retry_after, now);
-            }
-            _ => self.fail(course, FailureReason::RegistrationFailed, None, now),
-        }
-    }
-
-    fn upgrade_refused(
-        &mut self,
-        mut course: Course,
-        refusal: UpgradeRefusal,
-        reusable: bool,
-        now: Instant,
-    ) {
-        match refusal {
-            UpgradeRefusal::TokenExpired if course.first(Once::TokenAfterHandshake) => {
-                course.goal = Goal::Authenticate;
-                self.proceed(course, reusable, now);
-            }
-            UpgradeRefusal::Busy { retry_after } => {
-                self.fail(course, FailureReason::Busy, retry_after, now);
-            }
-            UpgradeRefusal::TokenExpired | UpgradeRefusal::Failed { .. } => {
-                self.fail(course, FailureReason::HandshakeFailed, None, now);
-            }
-        }
-    }
-
-    fn establish(&mut self, course: Course, now: Instant) {
-        let Goal::Upgrade { token, .. } = course.goal else {
-            self.fail(course, FailureReason::Protocol, None, now);
-            return;
-        };
-        self.retry.established();
-        self.shown.failure = None;
-        self.shown.attempts = 0;
-        let established = Established::new(course.way, course.server, token, self.interval, now);
-        self.begin_established(established, now);
-    }
-
-    /// The attempt is over; the next server of the cycle follows at once.
-    pub(super) fn fail(
-        &mut self,
-        course: Course,
-        reason: FailureReason,
-        retry_after: Option<Duration>,
-        now: Instant,
-    ) {
-        self.out.push(Action::Abort);
-        self.asked = self.numbers.next();
-        self.shown.failure = Some(reason);
-        if let Some(retry_after) = retry_after {
-            self.retry.hold(course.way, retry_after, now);
-        }
-        let server = self.shown.server.clone();
-        self.retry.failed(server, reason);
-        self.attempt_from(course.way + 1, now);
+/// What a reply means that is no answer to the step.
+fn broken(reply: &Reply) -> Outcome {
+    match reply {
+        Reply::Failed(error) => Outcome::failed(error.reason()),
+        Reply::Lost | Reply::Closed(_) => Outcome::failed(FailureReason::ConnectFailed),
+        // It does not belong to the phase: sent twice or overtaken.
+        _ => Outcome::Underway,
     }
 }
 
 fn refusal(outcome: &AuthenticationOutcome) -> FailureReason {
-    use AuthenticationOutcome as Outcome;
+    use AuthenticationOutcome as Answer;
     match outcome {
-        Outcome::PasswordRefused => FailureReason::PasswordRefused,
-        Outcome::CloudNotAuthentic => FailureReason::CloudNotAuthentic,
-        Outcome::SerialNumberNotRegistered => FailureReason::SerialNumberNotRegistered,
-        Outcome::BoundToAnotherUser => FailureReason::BoundToAnotherUser,
-        Outcome::Busy { .. } => FailureReason::Busy,
-        Outcome::Granted { .. } | Outcome::AskAgain => FailureReason::Protocol,
+        Answer::PasswordRefused => FailureReason::PasswordRefused,
+        Answer::CloudNotAuthentic => FailureReason::CloudNotAuthentic,
+        Answer::SerialNumberNotRegistered => FailureReason::SerialNumberNotRegistered,
+        Answer::BoundToAnotherUser => FailureReason::BoundToAnotherUser,
+        Answer::Busy { .. } => FailureReason::Busy,
+        Answer::Granted { .. } | Answer::AskAgain => FailureReason::Protocol,
         // "403 with any other reason": `code-invalid` too, when no code was sent.
-        Outcome::CodeInvalid | Outcome::Refused => FailureReason::AuthenticationFailed,
+        Answer::CodeInvalid | Answer::Refused => FailureReason::AuthenticationFailed,
     }
 }

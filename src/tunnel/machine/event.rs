@@ -263,14 +263,25 @@ pub struct Endpoint {
     pub trust: Arc<BTreeSet<Vec<u8>>>,
 }
 
+/// The connections that there may be at a time, apart from the subconnections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Line {
+    /// The main connection, or the attempt in its place.
+    Main,
+    /// The probe of the primary while a backup server carries the main connection; never upgraded as such.
+    Probe,
+}
+
 /// What the machine orders. At most one main connection exists: each `Connect` is preceded by the `Close` or `Abort`
-/// of the one before, unless the network itself reported its end.
+/// of the one before on its line, unless the network itself reported its end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Looks the host up: static hosts, then the resolvers, over the endpoint's path. Reply: `Resolved` or `Failed`.
     Resolve {
         /// To be echoed.
         attempt: Attempt,
+        /// On which line.
+        line: Line,
         /// Whose host; never a literal.
         endpoint: Endpoint,
     },
@@ -278,6 +289,8 @@ pub enum Action {
     Connect {
         /// To be echoed.
         attempt: Attempt,
+        /// On which line.
+        line: Line,
         /// Whom.
         endpoint: Endpoint,
         /// Never empty.
@@ -287,6 +300,8 @@ pub enum Action {
     Authenticate {
         /// To be echoed.
         attempt: Attempt,
+        /// On which line.
+        line: Line,
         /// The nonce is kept for (host, port, realm, password).
         password: Option<Secret>,
         /// Asks, with this code, to be released from the user it is bound to.
@@ -296,6 +311,8 @@ pub enum Action {
     Register {
         /// To be echoed.
         attempt: Attempt,
+        /// On which line.
+        line: Line,
         /// Bearer token.
         token: Secret,
         /// In alphabetical order.
@@ -318,8 +335,10 @@ pub enum Action {
     /// Ends the established connection with a close frame, in the background and within a bound; nothing more of it is
     /// reported.
     Close(CloseCode),
-    /// Drops whatever the main connection is at: a lookup, a dial, a request.
-    Abort,
+    /// The probe's connection becomes the main connection, whose `Close` came before; `Upgrade` follows.
+    Promote,
+    /// Drops whatever the line is at: a lookup, a dial, a request.
+    Abort(Line),
     /// Opens a subconnection: resolve, TCP, TLS, handshake. Replies: `Step` as each
     /// begins, then `Upgraded`, `Refused` or `Failed`.
     OpenSubconnection {

@@ -71,8 +71,8 @@ impl Retry {
     }
 
     /// A server failed in this cycle.
-    pub fn failed(&mut self, server: Option<ServerStatus>, reason: FailureReason) {
-        self.failed.extend(server.map(|server| (server, reason)));
+    pub fn failed(&mut self, server: ServerStatus, reason: FailureReason) {
+        self.failed.push((server, reason));
     }
 
     /// Whether a server failed for this reason in the cycle that the wait follows.
@@ -196,9 +196,9 @@ impl Tunnel {
     /// now (the manual's own example configures the host after the server).
     pub(super) fn hosts_changed(&mut self, now: Instant) {
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Resolving { course, .. } => {
-                self.out.push(Action::Abort);
-                self.look_up(course, now);
+            State::Attempting(mut course) => {
+                course.hosts_changed(&mut self.means(now));
+                self.go_on(*course);
             }
             state => {
                 self.state = state;

@@ -148,7 +148,7 @@ impl Checked {
                 self.main = Some(*attempt);
                 self.give(*attempt);
             }
-            Action::Abort | Action::Close(_) => self.main = None,
+            Action::Abort(_) | Action::Close(_) => self.main = None,
             Action::Resolve { attempt, .. } => {
                 assert_eq!(self.main, None, "a lookup beside a main connection");
                 self.give(*attempt);

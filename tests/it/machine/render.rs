@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tether::model::settings::Secret;
 use tether::model::status::{CloudStatus, Unbinding};
 use tether::tunnel::machine::event::Endpoint;
-use tether::tunnel::machine::{Action, Notification};
+use tether::tunnel::machine::{Action, Line, Notification};
 use tether::tunnel::wire::DeviceMessage;
 
 /// Seconds since the start, to the millisecond.
@@ -20,17 +20,21 @@ fn seconds(duration: Duration) -> String {
 /// What the machine ordered.
 pub fn action(start: Instant, action: &Action) -> String {
     match action {
-        Action::Resolve { attempt, endpoint } => {
-            format!("resolve #{} {}", attempt.0, whom(endpoint))
-        }
+        Action::Resolve {
+            attempt,
+            line,
+            endpoint,
+        } => format!("{}resolve #{} {}", on(*line), attempt.0, whom(endpoint)),
         Action::Connect {
             attempt,
+            line,
             endpoint,
             addresses,
         } => {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
             format!(
-                "connect #{} {} at {}",
+                "{}connect #{} {} at {}",
+                on(*line),
                 attempt.0,
                 whom(endpoint),
                 addresses.join(" ")
@@ -38,16 +42,19 @@ pub fn action(start: Instant, action: &Action) -> String {
         }
         Action::Authenticate {
             attempt,
+            line,
             password,
             unbinding_code,
         } => format!(
-            "authenticate #{}{}{}",
+            "{}authenticate #{}{}{}",
+            on(*line),
             attempt.0,
             if_present(" with password", password),
             if_present(" with unbinding code", unbinding_code)
         ),
         Action::Register {
             attempt,
+            line,
             services,
             last_down,
             ..
@@ -56,7 +63,8 @@ pub fn action(start: Instant, action: &Action) -> String {
                 format!(" after {}", reason.as_yang())
             });
             format!(
-                "register #{} [{}]{last_down}",
+                "{}register #{} [{}]{last_down}",
+                on(*line),
                 attempt.0,
                 services.join(" ")
             )
@@ -64,7 +72,8 @@ pub fn action(start: Instant, action: &Action) -> String {
         Action::Upgrade { attempt, url, .. } => format!("upgrade #{} {}", attempt.0, url.as_str()),
         Action::Send(message) => format!("send {}", sent(message)),
         Action::Close(code) => format!("close {}", code.0),
-        Action::Abort => "abort".into(),
+        Action::Promote => "promote the probe".into(),
+        Action::Abort(line) => format!("{}abort", on(*line)),
         Action::OpenSubconnection {
             attempt,
             service,
@@ -122,6 +131,13 @@ pub fn status(start: Instant, status: &CloudStatus) -> String {
         line += &format!(" ignored={}", status.ignored_messages);
     }
     line
+}
+
+fn on(line: Line) -> &'static str {
+    match line {
+        Line::Main => "",
+        Line::Probe => "probe: ",
+    }
 }
 
 fn whom(endpoint: &Endpoint) -> String {
