@@ -45,6 +45,8 @@ use crate::transport::ssh::{HostKey, HostKeyError, SshParts, SshServer};
 use crate::tunnel::driver::Identity;
 use crate::tunnel::net::Surroundings;
 use crate::tunnel::record::{Record, TunnelStore};
+use crate::tunnel::service::netconf::{self, Netconf};
+use crate::tunnel::service::{Modules, Registration};
 use crate::tunnel::{self, CloudConnection};
 
 use command::SystemCommand;
@@ -118,6 +120,7 @@ pub struct Agent {
     server: Server,
     shutdown: watch::Sender<bool>,
     parts: JoinSet<()>,
+    _netconf: Option<Registration>,
 }
 
 impl Agent {
@@ -151,7 +154,11 @@ impl Agent {
         let device = device::find(options.serial_number.as_deref(), &store)?;
 
         let (shutdown, stopping) = watch::channel(false);
-        let setup = tunnel_setup(schema, &device, &loaded, &store);
+        let (netconf, tunnelled) = Netconf::new();
+        let modules = Modules::default();
+        // The first of its name.
+        let registered = modules.register(netconf::SERVICE, Arc::new(netconf)).ok();
+        let setup = tunnel_setup(schema, &device, &loaded, &store, modules);
         let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
         let cloud = CloudConnection::new(tunnel, schema, Arc::clone(&key));
 
@@ -189,7 +196,9 @@ impl Agent {
         });
 
         let mut parts = JoinSet::new();
+        let through_tunnel = ssh.clone();
         parts.spawn(async move { ssh.run(doors.listeners).await });
+        parts.spawn(async move { through_tunnel.run_tunnelled(tunnelled).await });
         parts.spawn(doors.local.run(serve, stopping.clone()));
         parts.spawn(doors.control.run(control::handler(), stopping));
         parts.spawn(async move { drop(owner.await) });
@@ -202,6 +211,7 @@ impl Agent {
             server,
             shutdown,
             parts,
+            _netconf: registered,
         })
     }
 
@@ -364,6 +374,7 @@ fn tunnel_setup(
     device: &Device,
     loaded: &Loaded,
     store: &Arc<Store>,
+    modules: Modules,
 ) -> tunnel::driver::Setup {
     let stored = loaded
         .meta
@@ -384,6 +395,7 @@ fn tunnel_setup(
             tracing::info!(notification = %told.to_json(), "cloud connection");
         }),
         print_state: CloudConnection::print_state(schema),
+        modules,
     }
 }
 

@@ -16,6 +16,12 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// The services whose modules are registered and that are enabled.
+    pub fn services(&self, registered: &BTreeSet<String>) -> BTreeSet<String> {
+        let disabled = &self.cloud.disabled_services;
+        registered.difference(disabled).cloned().collect()
+    }
+
     /// What the machine is told when this configuration follows another one. It compares for itself, so what did not
     /// change may be told again; only the static hosts and resolvers, of which it knows nothing, are compared here.
     pub fn events(
@@ -24,13 +30,9 @@ impl Configuration {
         registered: &BTreeSet<String>,
         discovered: &Discovered,
     ) -> Vec<Event> {
-        let services = registered
-            .difference(&self.cloud.disabled_services)
-            .cloned()
-            .collect();
         let mut events = vec![
             // Before the target, so that an attempt that it begins registers with them.
-            Event::Services(services),
+            Event::Services(self.services(registered)),
             Event::KeepaliveInterval(self.cloud.keepalive_interval),
             Event::Target {
                 target: target(&self.cloud, discovered),

@@ -10,7 +10,7 @@ mod line;
 mod saver;
 mod service_line;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,8 +29,8 @@ use crate::tunnel::machine::{
 };
 use crate::tunnel::net::{Surroundings, resolve};
 use crate::tunnel::record::{Record, TunnelStore};
-use crate::tunnel::service::Order as ServiceOrder;
 use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
+use crate::tunnel::service::{Modules, Order as ServiceOrder, Registration};
 use crate::tunnel::state::Traffic;
 use crate::tunnel::target::Discovered;
 pub use handle::{Command, Handle, Reserved};
@@ -52,7 +52,10 @@ const SAVE_BOUND: Duration = Duration::from_secs(1);
 /// Called with each notification; must not wait.
 pub type Announce = Box<dyn Fn(&Notification, Clocks, &Telemetry) + Send>;
 /// Prints the state container as JSON; must not wait.
-pub type PrintState = Box<dyn Fn(&CloudStatus, Clocks, Traffic) -> Option<String> + Send + Sync>;
+pub type PrintState =
+    Box<dyn Fn(&CloudStatus, Clocks, &TrafficOf<'_>) -> Option<String> + Send + Sync>;
+/// The counters of a service's subconnection.
+pub type TrafficOf<'a> = dyn Fn(&str) -> Option<Traffic> + 'a;
 
 /// What a driver starts from.
 pub struct Setup {
@@ -70,6 +73,8 @@ pub struct Setup {
     pub announce: Announce,
     /// For the telemetry service.
     pub print_state: PrintState,
+    /// The service modules that there are from the start on; telemetry joins them.
+    pub modules: Modules,
 }
 
 /// Starts the tunnel, which has no target until it is configured. The task ends once `stop` says so or every handle is
@@ -85,7 +90,14 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
     });
     let (status, watched) = watch::channel(Arc::new(tunnel.status()));
     let clock = setup.surroundings.clock;
-    let telemetry = telemetry(setup.print_state, watched.clone(), clock);
+    let modules = setup.modules;
+    let telemetry = Arc::new(telemetry(
+        setup.print_state,
+        watched.clone(),
+        &modules,
+        clock,
+    ));
+    let registration = modules.register(TELEMETRY, telemetry.clone());
     let (replies, replied) = mpsc::channel(REPLIES);
     let (records, to_save) = watch::channel(setup.record);
     let saver = tokio::spawn(saver::save(to_save, setup.store));
@@ -99,17 +111,18 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         interval: watch::Sender::new(defaults.cloud.keepalive_interval),
         dns: Arc::new(defaults.dns.clone()),
         configuration: defaults,
-        registered: BTreeSet::from([TELEMETRY.to_owned()]),
+        modules: modules.clone(),
+        _telemetry: registration.ok(),
         lines: HashMap::new(),
         subconnections: HashMap::new(),
         tasks: JoinSet::new(),
         replies: Replies(replies),
         status,
         records,
-        telemetry: telemetry.clone(),
+        telemetry,
         announce: setup.announce,
     };
-    let handle = Handle::new(commands, watched, telemetry, clock);
+    let handle = Handle::new(commands, watched, modules, clock);
     let task = tokio::spawn(async move {
         driver.run(commanded, replied, stop).await;
         // The last record is on its way; a disk that hangs does not keep the agent from ending.
@@ -151,7 +164,9 @@ struct Driver {
     configuration: Configuration,
     dns: Arc<DnsSettings>,
     interval: watch::Sender<Duration>,
-    registered: BTreeSet<String>,
+    modules: Modules,
+    /// Absent when another module has taken its name.
+    _telemetry: Option<Registration>,
     /// The lookup, dial or connection on each line, with the number of the action last given to it.
     lines: HashMap<Line, (Attempt, Running<Order>)>,
     subconnections: HashMap<Attempt, Running<ServiceOrder>>,
@@ -170,6 +185,7 @@ impl Driver {
         mut replies: mpsc::Receiver<Event>,
         mut stop: watch::Receiver<bool>,
     ) {
+        let mut changes = self.modules.changes();
         loop {
             let due = self.tunnel.poll_timeout().map(Instant::from_std);
             tokio::select! {
@@ -178,6 +194,7 @@ impl Driver {
                     None => break,
                 },
                 Some(event) = replies.recv() => self.tell(event),
+                () = changes.next() => self.modules_changed(),
                 () = until(due) => self.tell(Event::Tick),
                 Some(ended) = self.tasks.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
@@ -212,10 +229,15 @@ impl Driver {
         let discovered = Discovered::default();
         let events = self
             .configuration
-            .events(&before, &self.registered, &discovered);
+            .events(&before, &self.modules.names(), &discovered);
         for event in events {
             self.tell(event);
         }
+    }
+
+    fn modules_changed(&mut self) {
+        let services = self.configuration.services(&self.modules.names());
+        self.tell(Event::Services(services));
     }
 
     /// Tells the machine, does what it orders, publishes what has become of it.
@@ -414,11 +436,21 @@ impl Driver {
     fn open(&mut self, opening: service_line::Opening) {
         self.subconnections
             .retain(|_, running| !running.abort.is_finished());
-        let (orders, ordered) = mpsc::channel(ORDERS);
         let attempt = opening.attempt;
+        let Some(module) = self.modules.get(&opening.service) else {
+            // It has just gone, which the machine is told next; told from a task, since the queue may be full.
+            let replies = self.replies.clone();
+            self.tasks.spawn(async move {
+                replies
+                    .subconnection(attempt, SubconnectionReply::Lost)
+                    .await;
+            });
+            return;
+        };
+        let (orders, ordered) = mpsc::channel(ORDERS);
         let task = service_line::run(
             self.device.clone(),
-            self.telemetry.clone(),
+            module,
             opening,
             ordered,
             self.replies.clone(),

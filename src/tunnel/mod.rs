@@ -96,7 +96,7 @@ impl CloudConnection {
     pub fn print_state(schema: Schema) -> PrintState {
         Box::new(move |status, clocks, traffic| {
             let mut tree = Tree::new(schema);
-            write_state(&mut tree, status, clocks, &|_| Some(traffic));
+            write_state(&mut tree, status, clocks, traffic);
             (!tree.is_empty()).then(|| tree.to_json())
         })
     }

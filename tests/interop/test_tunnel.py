@@ -31,7 +31,7 @@ def tunnel(orchestrator, cloud):
 def test_a_commit_walks_the_steps_in_order_up_to_established(orchestrator, cloud):
     orchestrator.point_at(cloud)
     for step in ("TLS up", "authentication challenged", "authentication accepted (nc=1)",
-                 "registered, services telemetry", "main connection up after 4 requests", "subconnections requested",
+                 "registered, services netconf, telemetry", "main connection up after 4 requests", "subconnections requested",
                  "subconnections sent: telemetry", "subconnection telemetry up", "telemetry ietf-yang-push:push-update"):
         cloud.sees(step)
     state = orchestrator.sees_established()

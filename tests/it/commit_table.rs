@@ -312,7 +312,7 @@ async fn a_disabled_service_ends_alone_and_comes_back() {
         })
         .await;
     device
-        .wait_state(|state| !state.has_entry("subconnection"))
+        .wait_state(|state| !state.has_entry("subconnection[telemetry]"))
         .await;
     assert_eq!(device.round_trip().await, main);
     device
@@ -387,7 +387,10 @@ async fn the_same_target_lets_an_attempt_in_any_phase_go_on() {
         device.up().await;
         let counters = device.cloud.counters();
         assert_eq!(counters.mains, 1, "{phase}");
-        assert_eq!(counters.connections, 2, "{phase}: main and telemetry");
+        assert_eq!(
+            counters.connections, 3,
+            "{phase}: main, netconf and telemetry"
+        );
         device.stop().await;
     }
 }

@@ -22,6 +22,7 @@ use tether::tunnel::net::{
     tls,
 };
 use tether::tunnel::service::telemetry::Telemetry;
+use tether::tunnel::service::{Link, Service as _};
 use tether::tunnel::target::{Family, Path};
 use tether::tunnel::wire::{
     AuthenticationRequest, CloudMessage, CloudUrl, DeviceMessage, Host, Nonces, RegistrationAnswer,
@@ -234,7 +235,13 @@ async fn telemetry_tells_the_state_on_its_own_connection() {
     let (report, mut heard) = mpsc::channel(1);
     let service = telemetry.clone();
     let task = tokio::spawn(async move {
-        service.serve(*websocket, intervals, order, report).await;
+        let link = Link {
+            socket: *websocket,
+            interval: intervals,
+            orders: order,
+            report,
+        };
+        service.serve(link).await;
     });
     for expected in [
         "ietf-yang-push:push-update",

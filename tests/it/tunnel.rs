@@ -20,6 +20,7 @@ use tether::tunnel::CloudConnection;
 use tether::tunnel::driver::{self, Handle, Identity, Setup};
 use tether::tunnel::net::Surroundings;
 use tether::tunnel::record::{Record, TunnelStore};
+use tether::tunnel::service::Modules;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -89,6 +90,7 @@ impl Pair {
             store: store.clone(),
             announce: CloudConnection::announce(schema, |_, _| {}),
             print_state: CloudConnection::print_state(schema),
+            modules: Modules::default(),
         };
         let (handle, task) = driver::start(setup, stopped);
         let connection = CloudConnection::new(handle.clone(), schema, key.clone());

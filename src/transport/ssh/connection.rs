@@ -1,6 +1,5 @@
 //! The life of one connection: login in time, users that still exist, an orderly end.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use tracing::{debug, info};
 use super::admission::Slot;
 use super::handler::{Connection, Progress};
 use super::line::{Hangup, Line};
-use super::{ConnectionError, Shared};
+use super::{ConnectionError, Shared, Source};
 use crate::transport::{ByteStream, stopped};
 
 /// A connection that serves nobody after its login, or any more, ends after this time.
@@ -38,7 +37,7 @@ enum End {
 pub(super) async fn serve(
     shared: Arc<Shared>,
     stream: impl ByteStream + 'static,
-    source: Option<IpAddr>,
+    source: Source,
     hangup: Hangup,
     slot: Slot,
 ) {
@@ -73,16 +72,16 @@ pub(super) async fn serve(
     report(&shared, source, &end);
 }
 
-fn report(shared: &Shared, source: Option<IpAddr>, end: &End) {
+fn report(shared: &Shared, source: Source, end: &End) {
     match end {
-        End::Gone(Ok(())) | End::Shutdown => debug!(?source, "ssh connection ended"),
+        End::Gone(Ok(())) | End::Shutdown => debug!(%source, "ssh connection ended"),
         // A client that just closes its socket arrives here too: not worth more than a debug line.
-        End::Gone(Err(error)) => debug!(?source, %error, "ssh connection ended"),
-        End::Idle => info!(?source, "ssh connection ended: no session for a minute"),
-        End::UserRemoved => info!(?source, "ssh connection ended: its user was removed"),
+        End::Gone(Err(error)) => debug!(%source, %error, "ssh connection ended"),
+        End::Idle => info!(%source, "ssh connection ended: no session for a minute"),
+        End::UserRemoved => info!(%source, "ssh connection ended: its user was removed"),
         End::LoginTimeout => {
             shared.counters.login_timeouts.fetch_add(1, Relaxed);
-            info!(?source, "ssh connection ended: no login in time");
+            info!(%source, "ssh connection ended: no login in time");
         }
     }
 }

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use super::channel::{drain, run_session};
 use super::inbox::Inbox;
 use super::line::Hangup;
 use super::login::{Login, Verdict};
-use super::{ConnectionError, Shared, WINDOW};
+use super::{ConnectionError, Shared, Source, WINDOW};
 use crate::transport::{Peer, Transport};
 
 /// Window of a client that must wait. One is not possible: the library opens a window when less than half is left.
@@ -46,7 +45,7 @@ pub(super) struct Progress {
 pub(super) struct Connection {
     shared: Arc<Shared>,
     login: Login,
-    source: Option<IpAddr>,
+    source: Source,
     progress: watch::Sender<Progress>,
     channels: HashMap<ChannelId, OpenChannel>,
     channels_in_all: usize,
@@ -61,7 +60,7 @@ struct OpenChannel {
 impl Connection {
     pub(super) fn new(
         shared: Arc<Shared>,
-        source: Option<IpAddr>,
+        source: Source,
         hangup: Hangup,
         progress: watch::Sender<Progress>,
     ) -> Self {
@@ -105,7 +104,7 @@ impl Connection {
         let peer = Peer {
             user: user.to_owned(),
             transport: Transport::Ssh,
-            source: self.source.map(|address| address.to_string()),
+            source: Some(self.source.to_string()),
             // The users of ietf-system have no groups of their own.
             groups: Vec::new(),
             may_recover: false,
@@ -214,7 +213,7 @@ impl Handler for Connection {
     ) -> Result<(), ConnectionError> {
         if !self.has_room() {
             self.shared.counters.channels_refused.fetch_add(1, Relaxed);
-            warn!(user = self.login.user(), source = ?self.source, "ssh channel refused: too many");
+            warn!(user = self.login.user(), source = %self.source, "ssh channel refused: too many");
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }

@@ -1,7 +1,6 @@
 //! Who may log in: the users of ietf-system (RFC 7317, section 3.5), their passwords and their keys.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -12,8 +11,9 @@ use russh::keys::{Algorithm, PublicKey};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
-use super::Shared;
 use super::line::Hangup;
+use super::throttle::Guesser;
+use super::{Shared, Source};
 use crate::model::crypt_hash;
 use crate::model::settings::UserEntry;
 
@@ -111,7 +111,7 @@ pub(super) enum Verdict {
 /// The attempts to log in on one connection.
 pub(super) struct Login {
     shared: Arc<Shared>,
-    source: Option<IpAddr>,
+    source: Source,
     hangup: Hangup,
     failures: u32,
     attempts: u32,
@@ -119,7 +119,7 @@ pub(super) struct Login {
 }
 
 impl Login {
-    pub(super) fn new(shared: Arc<Shared>, source: Option<IpAddr>, hangup: Hangup) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, source: Source, hangup: Hangup) -> Self {
         let attempts = shared.limits.borrow().login_attempts;
         Self {
             shared,
@@ -144,7 +144,7 @@ impl Login {
     /// One try with a password.
     pub(super) async fn password(&mut self, user: &str, password: &str) -> Verdict {
         let hash = self.shared.users.borrow().hash(user);
-        if self.compare(password, hash).await {
+        if self.compare(user, password, hash).await {
             self.accept(user, "password")
         } else {
             self.refuse(user)
@@ -166,10 +166,10 @@ impl Login {
     }
 
     /// Waits as long as this source has earned, then compares, unless the connection ends before.
-    async fn compare(&self, password: &str, hash: Option<String>) -> bool {
+    async fn compare(&self, user: &str, password: &str, hash: Option<String>) -> bool {
         let clear = Zeroizing::new(password.to_owned());
         let compared = async {
-            tokio::time::sleep(self.delay()).await;
+            tokio::time::sleep(self.delay(user)).await;
             // Never closed, so the only way out is a permit; without one nothing is compared.
             let _permit = self.shared.hashing.acquire().await.ok()?;
             let compared = tokio::task::spawn_blocking(move || is_password(&clear, hash));
@@ -181,16 +181,14 @@ impl Login {
         }
     }
 
-    fn delay(&self) -> Duration {
-        let throttle = self.shared.throttle();
-        self.source.map_or(Duration::ZERO, |source| {
-            throttle.delay(source, Instant::now())
-        })
+    fn delay(&self, user: &str) -> Duration {
+        let guesser = Guesser::new(self.source, user);
+        self.shared.throttle().delay(&guesser, Instant::now())
     }
 
     fn accept(&mut self, user: &str, method: &str) -> Verdict {
         self.shared.counters.logins.fetch_add(1, Relaxed);
-        info!(user, method, source = ?self.source, "ssh login");
+        info!(user, method, source = %self.source, "ssh login");
         self.user = Some(user.to_owned());
         Verdict::Accepted
     }
@@ -198,12 +196,11 @@ impl Login {
     fn refuse(&mut self, user: &str) -> Verdict {
         self.failures += 1;
         self.shared.counters.failed_logins.fetch_add(1, Relaxed);
-        if let Some(source) = self.source {
-            self.shared.throttle().failed(source, Instant::now());
-        }
+        let guesser = Guesser::new(self.source, user);
+        self.shared.throttle().failed(guesser, Instant::now());
         // The name comes from the network: quoted, and not longer than a line.
         let user: String = user.chars().take(64).collect();
-        warn!(?user, source = ?self.source, failures = self.failures, "ssh login refused");
+        warn!(?user, source = %self.source, failures = self.failures, "ssh login refused");
         if self.is_exhausted() {
             Verdict::Exhausted
         } else {

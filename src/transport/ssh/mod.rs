@@ -6,6 +6,7 @@
 //! may guess, `inbox` and `channel` carry one session's data, `line` makes sure that everything can be ended,
 //! `admission` that there are not too many.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg};
 use russh::server::Config;
 use russh::{Preferred, SshId};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::warn;
 
@@ -69,6 +70,25 @@ pub struct SshParts {
     pub serve: Serve,
     /// True when the agent stops.
     pub shutdown: watch::Receiver<bool>,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This address.
+    Address(IpAddr),
+    /// The cloud tunnel: who is at its other end only the cloud knows.
+    CloudTunnel,
+}
+
+/// As a host of RFC 6022 (`source-host`).
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::CloudTunnel => f.write_str("cloud-tunnel"),
+        }
+    }
 }
 
 /// The SSH server; clones are the same server.
@@ -138,8 +158,8 @@ impl SshServer {
         while doors.join_next().await.is_some() {}
     }
 
-    /// Serves one connection that exists already (call home, RFC 8071), to its end. `source` is the peer's address.
-    pub async fn serve_stream(&self, stream: impl ByteStream + 'static, source: Option<IpAddr>) {
+    /// Serves one connection that exists already (from the cloud tunnel; call home, RFC 8071), to its end.
+    pub async fn serve_stream(&self, stream: impl ByteStream + 'static, source: Source) {
         let limit = most_connections(self.0.limits.borrow().sessions, self.0.descriptors);
         let refused = &self.0.counters.connections_refused;
         let hangup = Hangup::new();
@@ -151,11 +171,38 @@ impl SshServer {
             }
             Admitted::No => {
                 refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                warn!(?source, limit, "ssh connection refused: too many");
+                warn!(%source, limit, "ssh connection refused: too many");
                 return;
             }
         };
         connection::serve(self.0.clone(), stream, source, hangup, slot).await;
+    }
+
+    /// Serves all connections that come out of the cloud tunnel, until shutdown or until no more can come.
+    pub async fn run_tunnelled<S>(&self, mut streams: mpsc::Receiver<S>)
+    where
+        S: ByteStream + 'static,
+    {
+        let shutdown = &self.0.shutdown;
+        let mut connections = JoinSet::new();
+        let mut leavers = Leavers::default();
+        loop {
+            tokio::select! {
+                () = stopped(shutdown) => break,
+                Some(_) = connections.join_next() => leavers.left(connections.is_empty()),
+                stream = streams.recv() => match stream {
+                    Some(stream) => {
+                        let server = self.clone();
+                        connections.spawn(async move {
+                            server.serve_stream(stream, Source::CloudTunnel).await;
+                        });
+                    }
+                    None => break,
+                },
+            }
+        }
+        drop(streams);
+        while connections.join_next().await.is_some() {}
     }
 
     async fn accept(&self, listener: TcpListener) {
@@ -189,8 +236,8 @@ impl SshServer {
         if let Err(error) = stream.set_nodelay(true) {
             warn!(%error, "ssh cannot set TCP_NODELAY");
         }
-        self.serve_stream(stream, Some(from.ip().to_canonical()))
-            .await;
+        let source = Source::Address(from.ip().to_canonical());
+        self.serve_stream(stream, source).await;
     }
 }
 

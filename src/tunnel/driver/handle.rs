@@ -1,6 +1,6 @@
 //! The agent's end of the driver: commands in, status out, neither of which waits.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
@@ -10,7 +10,8 @@ use super::PrintState;
 use crate::model::status::{Clocks, CloudStatus};
 use crate::tunnel::configuration::Configuration;
 use crate::tunnel::machine::Event;
-use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
+use crate::tunnel::service::Modules;
+use crate::tunnel::service::telemetry::Telemetry;
 use crate::tunnel::state::Traffic;
 
 /// What the agent tells the tunnel.
@@ -27,7 +28,7 @@ pub enum Command {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Arc<CloudStatus>>,
-    telemetry: Arc<Telemetry>,
+    modules: Modules,
     clock: fn() -> SystemTime,
 }
 
@@ -45,13 +46,13 @@ impl Handle {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
         status: watch::Receiver<Arc<CloudStatus>>,
-        telemetry: Arc<Telemetry>,
+        modules: Modules,
         clock: fn() -> SystemTime,
     ) -> Self {
         Self {
             commands,
             status,
-            telemetry,
+            modules,
             clock,
         }
     }
@@ -82,7 +83,12 @@ impl Handle {
 
     /// The counters of a service's subconnection.
     pub fn traffic(&self, service: &str) -> Option<Traffic> {
-        (service == TELEMETRY).then(|| traffic(&self.telemetry))
+        self.modules.traffic(service)
+    }
+
+    /// Where service modules register.
+    pub fn modules(&self) -> &Modules {
+        &self.modules
     }
 
     /// Both clocks, now.
@@ -99,28 +105,20 @@ pub(super) fn clocks(clock: fn() -> SystemTime) -> Clocks {
     }
 }
 
-fn traffic(telemetry: &Telemetry) -> Traffic {
-    let counters = telemetry.counters();
-    Traffic {
-        octets_in: counters.received(),
-        octets_out: counters.sent(),
-        dropped: counters.dropped(),
-    }
-}
-
-/// The telemetry service prints the state from what the driver published last, with its own counters in it.
+/// The telemetry service prints the state from what the driver published last, with the counters of all modules in it.
 pub(super) fn telemetry(
     print_state: PrintState,
     status: watch::Receiver<Arc<CloudStatus>>,
+    modules: &Modules,
     clock: fn() -> SystemTime,
-) -> Arc<Telemetry> {
-    Arc::new_cyclic(|itself: &Weak<Telemetry>| {
-        let itself = itself.clone();
-        let state = move || {
-            let counted = itself.upgrade().map(|one| traffic(&one));
-            let status = status.borrow().clone();
-            print_state(&status, clocks(clock), counted.unwrap_or_default())
-        };
-        Telemetry::new(Box::new(state), clock)
-    })
+) -> Telemetry {
+    // It is one of them: it must not keep them alive.
+    let modules = modules.downgrade();
+    let state = move || {
+        let status = status.borrow().clone();
+        let modules = modules.upgrade();
+        let traffic = |service: &str| modules.as_ref()?.traffic(service);
+        print_state(&status, clocks(clock), &traffic)
+    };
+    Telemetry::new(Box::new(state), clock)
 }

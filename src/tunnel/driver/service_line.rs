@@ -1,23 +1,26 @@
 //! The task of one subconnection: dials, then hands the WebSocket to the service module.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
-use tracing::debug;
+use tracing::{debug, warn};
 
-use super::Replies;
 use super::line::Device;
+use super::{ORDERS, Replies};
 use crate::model::settings::{DnsSettings, Secret};
 use crate::tunnel::machine::Attempt;
 use crate::tunnel::machine::event::{Endpoint, Step, SubconnectionReply};
 use crate::tunnel::net::{Connection, NetError, Upgraded, WebSocket, connect, resolve, tls};
-use crate::tunnel::service::Order;
-use crate::tunnel::service::telemetry::Telemetry;
+use crate::tunnel::service::{Link, Order, Service};
 use crate::tunnel::wire::CloudUrl;
 
 /// Reports of a service that wait for the driver.
 const REPORTS: usize = 8;
+/// How long a service has to close its connection once it is told to; longer than a close takes.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// What it takes to open one.
 pub(super) struct Opening {
@@ -34,7 +37,7 @@ pub(super) struct Opening {
 /// One subconnection from the lookup to its end.
 pub(super) async fn run(
     device: Arc<Device>,
-    telemetry: Arc<Telemetry>,
+    module: Arc<dyn Service>,
     opening: Opening,
     mut orders: mpsc::Receiver<Order>,
     replies: Replies,
@@ -64,7 +67,7 @@ pub(super) async fn run(
     replies
         .subconnection(attempt, SubconnectionReply::Upgraded)
         .await;
-    serve(&telemetry, *socket, opening, orders, &replies).await;
+    serve(&*module, *socket, opening, orders, &replies).await;
 }
 
 async fn open(device: &Device, opening: &Opening, replies: &Replies) -> Result<Upgraded, NetError> {
@@ -83,20 +86,52 @@ async fn open(device: &Device, opening: &Opening, replies: &Replies) -> Result<U
         .await
 }
 
-/// The service has it from here on; what it reports gets the number of its connection.
+/// The service has it from here on; what it reports gets the number of its connection. A service that panics, or ends
+/// without a word, has lost its connection.
 async fn serve(
-    telemetry: &Telemetry,
+    module: &dyn Service,
     socket: WebSocket,
     opening: Opening,
     orders: mpsc::Receiver<Order>,
     replies: &Replies,
 ) {
     let (report, mut reports) = mpsc::channel(REPORTS);
-    let forward = async {
+    let (forward, forwarded) = mpsc::channel(ORDERS);
+    let link = Link {
+        socket,
+        interval: opening.interval,
+        orders: forwarded,
+        report,
+    };
+    let served = AssertUnwindSafe(module.serve(link)).catch_unwind();
+    let reported = async {
         while let Some(reply) = reports.recv().await {
             replies.subconnection(opening.attempt, reply).await;
         }
     };
-    let serve = telemetry.serve(socket, opening.interval, orders, report);
-    tokio::join!(serve, forward);
+    tokio::select! {
+        (served, ()) = async { tokio::join!(served, reported) } => {
+            if served.is_err() {
+                warn!(service = opening.service, "a service module panicked");
+            }
+            // Of no effect where the end was ordered or reported.
+            replies.subconnection(opening.attempt, SubconnectionReply::Lost).await;
+        }
+        () = overdue(orders, forward) => {
+            debug!(service = opening.service, "a service module did not take leave in time");
+        }
+    }
+}
+
+/// Passes orders on to a service; ends some time after the order to close.
+async fn overdue(mut orders: mpsc::Receiver<Order>, forward: mpsc::Sender<Order>) {
+    while let Some(order) = orders.recv().await {
+        // One that takes no orders is stuck; the machine's clock of silence ends it.
+        let _ = forward.try_send(order);
+        if let Order::Close(_) = order {
+            break;
+        }
+    }
+    drop(forward);
+    tokio::time::sleep(FAREWELL).await;
 }

@@ -1,13 +1,48 @@
 //! The service modules: each speaks its own protocol on its own subconnection.
 //!
-//! A module is handed an open WebSocket, obeys [`Order`]s and says what it hears as
-//! [`SubconnectionReply`](crate::tunnel::machine::event::SubconnectionReply); the machine decides what follows.
+//! A [`Service`] registers under its name with [`Modules`]. Each time its subconnection stands it is handed the open
+//! WebSocket as a [`Link`]: it obeys [`Order`]s and says what it hears as
+//! [`SubconnectionReply`](crate::tunnel::machine::event::SubconnectionReply); the machine decides what follows. Whatever
+//! a module does, it does in the task of its own subconnection.
 
+mod listener;
+mod modules;
+pub mod netconf;
+mod stream;
 pub mod telemetry;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::tunnel::machine::event::CloseCode;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+use crate::tunnel::machine::event::{CloseCode, SubconnectionReply};
+use crate::tunnel::net::WebSocket;
+use listener::{End, Kind, Listener, finish};
+pub use modules::{Modules, RegisterError, Registration, WeakModules};
+
+/// A service module. It has one subconnection at a time.
+pub trait Service: Send + Sync {
+    /// Serves one connection to its end. Dropped when it does not end soon after the order to; a panic ends this
+    /// connection alone.
+    fn serve(&self, link: Link) -> BoxFuture<'_, ()>;
+
+    /// What went over all its connections.
+    fn counters(&self) -> &Counters;
+}
+
+/// A subconnection that stands, and how its module and the driver talk about it.
+pub struct Link<S = WebSocket> {
+    /// The open WebSocket.
+    pub socket: S,
+    /// The keepalive interval, live.
+    pub interval: watch::Receiver<Duration>,
+    /// When this is dropped the connection is to be closed as going away.
+    pub orders: mpsc::Receiver<Order>,
+    /// What is heard, signs of life at most once a second. An end that nothing was reported of counts as a loss.
+    pub report: mpsc::Sender<SubconnectionReply>,
+}
 
 /// What the driver tells a service that has a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +53,7 @@ pub enum Order {
     Close(CloseCode),
 }
 
-/// `octets-in`, `octets-out` and `dropped` of a subconnection, since the start of the agent.
+/// `octets-in`, `octets-out` and `dropped` of a subconnection, since its module registered.
 #[derive(Debug, Default)]
 pub struct Counters {
     received: AtomicU64,

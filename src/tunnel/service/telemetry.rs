@@ -10,15 +10,14 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use futures_util::stream::SplitStream;
+use futures_util::future::BoxFuture;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
-use super::{Counters, Order};
+use super::{Counters, End, Kind, Link, Listener, Order, Service, finish};
 use crate::tunnel::machine::event::{CloseCode, SubconnectionReply};
-use crate::tunnel::net::{Heard, hear, leave};
 use crate::tunnel::wire::MAX_TELEMETRY_MESSAGE;
 
 /// Name of the service.
@@ -28,8 +27,6 @@ pub const SERVICE: &str = "telemetry";
 const QUEUE: usize = 256;
 /// A cloud that takes nothing for this long is lost.
 const WRITE_BOUND: Duration = Duration::from_secs(10);
-/// Signs of life are reported no more often.
-const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// The state container as JSON (RFC 7951) from the root on, if there is one. Must not wait.
 pub type StateSource = Box<dyn Fn() -> Option<String> + Send + Sync>;
@@ -43,16 +40,6 @@ pub struct Telemetry {
     counters: Counters,
 }
 
-/// What ended the service on one connection.
-enum End {
-    /// The driver wants it closed.
-    Ordered(CloseCode),
-    /// The cloud sent a close frame.
-    Closed,
-    /// There is nobody left to talk to.
-    Lost,
-}
-
 impl Telemetry {
     /// A module that reads the state from here and dates what it sends by this clock.
     pub fn new(state: StateSource, clock: fn() -> SystemTime) -> Self {
@@ -63,11 +50,6 @@ impl Telemetry {
             clock,
             counters: Counters::default(),
         }
-    }
-
-    /// Octets and drops.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
     }
 
     /// Queues a notification: `content` is one JSON object, `{"module:notification":{…}}`. Never waits; with the
@@ -87,35 +69,22 @@ impl Telemetry {
         self.filled.notify_one();
     }
 
-    /// Serves one connection until it ends. `interval` is the keepalive interval; when `orders` is dropped the connection
-    /// is closed as going away. What is heard goes to `report`, signs of life at most once a second.
-    pub async fn serve<S>(
-        &self,
-        socket: S,
-        interval: watch::Receiver<Duration>,
-        mut orders: mpsc::Receiver<Order>,
-        report: mpsc::Sender<SubconnectionReply>,
-    ) where
+    async fn serve_on<S>(&self, link: Link<S>)
+    where
         S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Unpin,
     {
+        let Link {
+            socket,
+            interval,
+            mut orders,
+            report,
+        } = link;
         let (mut sink, mut stream) = socket.split();
         let end = tokio::select! {
             end = self.write(&mut sink, interval, &mut orders) => end,
             end = self.read(&mut stream, &report) => end,
         };
-        match end {
-            // Nobody listens any more when the agent ends.
-            End::Lost => drop(report.send(SubconnectionReply::Lost).await),
-            End::Closed | End::Ordered(_) => {
-                let code = match end {
-                    End::Ordered(code) => Some(code),
-                    _ => None,
-                };
-                if let Ok(mut socket) = sink.reunite(stream) {
-                    leave(&mut socket, code).await;
-                }
-            }
-        }
+        finish(end, sink, stream, &report).await;
     }
 
     async fn write<W>(
@@ -139,8 +108,8 @@ impl Telemetry {
             tokio::select! {
                 order = orders.recv() => match order {
                     Some(Order::Ping) => message = Some(Message::Ping(Bytes::new())),
-                    Some(Order::Close(code)) => return End::Ordered(code),
-                    None => return End::Ordered(CloseCode::GOING_AWAY),
+                    Some(Order::Close(code)) => return End::Close(code),
+                    None => return End::Close(CloseCode::GOING_AWAY),
                 },
                 () = tokio::time::sleep_until(due) => {
                     pushed = Instant::now();
@@ -188,43 +157,15 @@ impl Telemetry {
         }
     }
 
-    async fn read<S>(
-        &self,
-        stream: &mut SplitStream<S>,
-        report: &mpsc::Sender<SubconnectionReply>,
-    ) -> End
+    async fn read<S>(&self, stream: &mut S, report: &mpsc::Sender<SubconnectionReply>) -> End
     where
         S: Stream<Item = Result<Message, Error>> + Unpin,
     {
-        let mut alive_at: Option<Instant> = None;
+        let mut listener = Listener::new(stream, Kind::Text, report);
         loop {
-            let (reply, end) = match hear(stream).await {
-                Heard::Lost => return End::Lost,
-                Heard::Closed(code) => (SubconnectionReply::Closed(code), Some(End::Closed)),
-                Heard::Violation(code) => (SubconnectionReply::Violation(code), None),
-                Heard::Binary(_) => (SubconnectionReply::Violation(CloseCode::UNSUPPORTED), None),
-                Heard::Text(text) => {
-                    Counters::add(&self.counters.received, text.len());
-                    (SubconnectionReply::Alive, None)
-                }
-                Heard::Alive => (SubconnectionReply::Alive, None),
-            };
-            if reply == SubconnectionReply::Alive {
-                if alive_at.is_some_and(|at| at.elapsed() < ALIVE_EVERY) {
-                    continue;
-                }
-                alive_at = Some(Instant::now());
-            }
-            let violated = matches!(reply, SubconnectionReply::Violation(_));
-            if report.send(reply).await.is_err() {
-                return End::Ordered(CloseCode::GOING_AWAY);
-            }
-            if let Some(end) = end {
-                return end;
-            }
-            if violated {
-                // Nothing more is read from such a cloud; the order to close follows.
-                return std::future::pending().await;
+            match listener.next().await {
+                Ok(text) => Counters::add(&self.counters.received, text.len()),
+                Err(end) => return end,
             }
         }
     }
@@ -232,6 +173,16 @@ impl Telemetry {
     /// A poisoned lock means that another thread died with it; the queue is whole all the same.
     fn queue(&self) -> MutexGuard<'_, VecDeque<String>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Service for Telemetry {
+    fn serve(&self, link: Link) -> BoxFuture<'_, ()> {
+        Box::pin(self.serve_on(link))
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }
 

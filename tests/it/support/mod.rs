@@ -227,11 +227,17 @@ impl Device {
         .await
     }
 
-    /// Waits until tunnel and telemetry are up.
+    /// Waits until the tunnel and all its subconnections are up, telemetry among them.
     pub async fn up(&mut self) -> State {
         self.wait_state(|state| {
+            let stands = |service: &str| {
+                let entry = format!("subconnection[{service}]");
+                state.is(&format!("{entry}/state"), "established") || !state.has_entry(&entry)
+            };
             state.is("device-state", "request-success")
-                && state.is("subconnection[telemetry]/state", "established")
+                && state.has_entry("subconnection[telemetry]")
+                && stands("telemetry")
+                && stands("netconf")
         })
         .await
     }

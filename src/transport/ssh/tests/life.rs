@@ -9,7 +9,7 @@ async fn a_client_that_says_nothing_is_left_after_the_login_time() {
     let stage = Stage::new(echo());
     let (_silent, far) = tokio::io::duplex(1024);
     let begun = Instant::now();
-    stage.server.serve_stream(far, Some(SOURCE)).await;
+    stage.server.serve_stream(far, SOURCE).await;
     assert_eq!(begun.elapsed().as_secs(), 30);
     assert_eq!(stage.server.counters().login_timeouts(), 1);
 }
@@ -29,7 +29,7 @@ async fn rubbish_instead_of_ssh_ends_the_connection() {
     let stage = Stage::new(echo());
     let (mut near, far) = tokio::io::duplex(64 << 10);
     let server = stage.server.clone();
-    let serving = tokio::spawn(async move { server.serve_stream(far, None).await });
+    let serving = tokio::spawn(async move { server.serve_stream(far, SOURCE).await });
     near.write_all(b"SSH-2.0-x\r\n\xff\xff\xff\xff\xff\xff\xff\xff")
         .await
         .unwrap();
@@ -64,7 +64,7 @@ async fn a_dead_peer_is_noticed_by_its_missing_keepalives() {
     let stage = Stage::new(echo());
     let (near, far) = tokio::io::duplex(64 << 10);
     let server = stage.server.clone();
-    let serving = tokio::spawn(async move { server.serve_stream(far, None).await });
+    let serving = tokio::spawn(async move { server.serve_stream(far, SOURCE).await });
     // All that the client sends from the moment its session stands disappears, and so does what it is sent.
     let (wire, cut) = cuttable(near);
     let client = client::connect_stream(Arc::default(), wire, Trusting).await;
@@ -199,7 +199,7 @@ async fn a_full_server_lets_a_new_client_in_for_one_that_does_not_log_in() {
     for _ in 0..places {
         let (near, far) = tokio::io::duplex(1024);
         let server = stage.server.clone();
-        let serving = tokio::spawn(async move { server.serve_stream(far, None).await });
+        let serving = tokio::spawn(async move { server.serve_stream(far, SOURCE).await });
         silent.push((near, serving));
     }
     soon(async {

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{HostKey, SshParts, SshServer, Users};
+use super::{HostKey, Source, SshParts, SshServer, Users};
 use crate::model::crypt_hash;
 use crate::model::settings::{Limits, UserEntry};
 use crate::transport::{Peer, Serve};
@@ -25,7 +25,7 @@ mod openssh;
 
 /// The longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+const SOURCE: Source = Source::Address(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
 
 /// A server, and the other ends of all its wires.
 struct Stage {
@@ -106,7 +106,7 @@ impl Stage {
     ) -> (client::Handle<Trusting>, JoinHandle<()>) {
         let (near, far) = tokio::io::duplex(64 << 10);
         let server = self.server.clone();
-        let serving = tokio::spawn(async move { server.serve_stream(far, Some(SOURCE)).await });
+        let serving = tokio::spawn(async move { server.serve_stream(far, SOURCE).await });
         let client = client::connect_stream(Arc::new(config), near, Trusting).await;
         (client.unwrap(), serving)
     }

@@ -32,7 +32,13 @@ async fn rig(telemetry: &'static Telemetry) -> Rig {
     let (orders, order) = mpsc::channel(4);
     let (report, heard) = mpsc::channel(4);
     let (interval, intervals) = watch::channel(Duration::from_secs(180));
-    let task = tokio::spawn(telemetry.serve(ours, intervals, order, report));
+    let link = Link {
+        socket: ours,
+        interval: intervals,
+        orders: order,
+        report,
+    };
+    let task = tokio::spawn(telemetry.serve_on(link));
     Rig {
         cloud,
         orders,

@@ -1,0 +1,198 @@
+//! Which service modules there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
+
+use tokio::sync::watch;
+
+use super::Service;
+use crate::tunnel::state::Traffic;
+
+/// The longest name of a service, as the type `service-name` of cloud-management has it.
+const LONGEST_NAME: usize = 64;
+
+type Named = BTreeMap<String, Arc<dyn Service>>;
+
+/// The modules that are registered, each under a name of its own. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Modules(Arc<watch::Sender<Named>>);
+
+/// The same, without keeping them alive.
+#[derive(Clone)]
+pub struct WeakModules(Weak<watch::Sender<Named>>);
+
+/// A module that is registered; dropping this ends that.
+#[must_use = "a module is registered for as long as this lives"]
+pub struct Registration {
+    modules: Modules,
+    name: String,
+}
+
+/// Why a module is not registered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// There is one of this name.
+    #[error("a module is registered for the service {0:?} already")]
+    Taken(String),
+    /// The name is none that a cloud can list.
+    #[error(
+        "{0:?} is no name of a service: it takes 1 to 64 lower-case letters, digits and inner hyphens, a letter first"
+    )]
+    Name(String),
+}
+
+impl Modules {
+    /// Registers a module under this name, for as long as the [`Registration`] lives.
+    ///
+    /// # Errors
+    /// The name is taken, or none.
+    pub fn register(
+        &self,
+        name: &str,
+        module: Arc<dyn Service>,
+    ) -> Result<Registration, RegisterError> {
+        if !is_name(name) {
+            let shown = name.chars().take(LONGEST_NAME).collect();
+            return Err(RegisterError::Name(shown));
+        }
+        let is_new = self.0.send_if_modified(|named| {
+            let is_new = !named.contains_key(name);
+            if is_new {
+                named.insert(name.to_owned(), module);
+            }
+            is_new
+        });
+        if !is_new {
+            return Err(RegisterError::Taken(name.to_owned()));
+        }
+        Ok(Registration {
+            modules: self.clone(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// The module of this name.
+    pub fn get(&self, name: &str) -> Option<Arc<dyn Service>> {
+        self.0.borrow().get(name).cloned()
+    }
+
+    /// The names of all.
+    pub fn names(&self) -> BTreeSet<String> {
+        self.0.borrow().keys().cloned().collect()
+    }
+
+    /// The counters of the module of this name.
+    pub fn traffic(&self, name: &str) -> Option<Traffic> {
+        let module = self.get(name)?;
+        let counters = module.counters();
+        Some(Traffic {
+            octets_in: counters.received(),
+            octets_out: counters.sent(),
+            dropped: counters.dropped(),
+        })
+    }
+
+    /// For a module that looks at the others.
+    pub fn downgrade(&self) -> WeakModules {
+        WeakModules(Arc::downgrade(&self.0))
+    }
+
+    /// Changes each time that a module comes or goes.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes(self.0.subscribe())
+    }
+}
+
+impl WeakModules {
+    /// The modules, while there is one who keeps them.
+    pub fn upgrade(&self) -> Option<Modules> {
+        self.0.upgrade().map(Modules)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.modules.0.send_modify(|named| {
+            named.remove(&self.name);
+        });
+    }
+}
+
+/// Tells when a module has come or gone.
+pub(crate) struct Changes(watch::Receiver<Named>);
+
+impl Changes {
+    /// Ends with the next change. Safe to cancel.
+    pub(crate) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// It stands in a subprotocol and in a list's key.
+fn is_name(name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.len() <= LONGEST_NAME
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(is_part)
+        && !name.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::tunnel::service::{Counters, Link};
+
+    #[derive(Default)]
+    struct Idle(Counters);
+
+    impl Service for Idle {
+        fn serve(&self, _: Link) -> BoxFuture<'_, ()> {
+            Box::pin(std::future::ready(()))
+        }
+
+        fn counters(&self) -> &Counters {
+            &self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_module_is_known_while_its_registration_lives_and_changes_are_told() {
+        let modules = Modules::default();
+        let mut changes = modules.changes();
+        let registration = modules
+            .register("probe", Arc::new(Idle::default()))
+            .unwrap();
+        changes.next().await;
+        assert_eq!(modules.names(), BTreeSet::from(["probe".to_owned()]));
+        assert_eq!(modules.traffic("probe"), Some(Traffic::default()));
+        drop(registration);
+        changes.next().await;
+        assert!(modules.names().is_empty());
+        assert_eq!(modules.traffic("probe"), None);
+    }
+
+    #[test]
+    fn a_second_module_of_a_name_is_refused_and_the_first_stays() {
+        let modules = Modules::default();
+        let _first = modules
+            .register("probe", Arc::new(Idle::default()))
+            .unwrap();
+        let second = modules.register("probe", Arc::new(Idle::default()));
+        assert_eq!(second.err(), Some(RegisterError::Taken("probe".into())));
+        assert!(modules.get("probe").is_some());
+    }
+
+    #[test]
+    fn a_name_is_one_that_a_subprotocol_and_the_model_can_hold() {
+        let modules = Modules::default();
+        for name in ["", "Probe", "a b", "a'b", "1a", "-a", "a-", &"a".repeat(65)] {
+            let refused = modules.register(name, Arc::new(Idle::default()));
+            assert!(matches!(refused, Err(RegisterError::Name(_))), "{name}");
+        }
+        assert!(modules.register("a-1", Arc::new(Idle::default())).is_ok());
+    }
+}
