@@ -4,12 +4,14 @@
 //! cargo run --example cloud -- --config examples/cloud.toml --listen 127.0.0.1:0 --ca-out /tmp/ca.pem
 //! ```
 //!
-//! Prints `cloud: ready https=127.0.0.1:PORT` once it listens, then a line for each step of each device. Reads commands
+//! Prints `cloud: ready https=127.0.0.1:PORT` once it listens, then a line for each step of each device. With
+//! `--netconf-listen 127.0.0.1` it also prints `cloud: netconf SERIAL 127.0.0.1:PORT` when a device first offers its service
+//! netconf: a port that leads to the device's own SSH server. Reads commands
 //! from standard input (`help` lists them). Ends in order on SIGINT and SIGTERM.
 #![allow(clippy::print_stdout, reason = "printing is what this program is for")]
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,6 +42,9 @@ struct Arguments {
     /// Writes the ports to this file, one a line, in the order of --listen.
     #[arg(long)]
     port_file: Option<PathBuf>,
+    /// Address at which each device gets a port for managers (service netconf).
+    #[arg(long, value_name = "ADDRESS")]
+    netconf_listen: Option<IpAddr>,
     /// Prints TCP connections, requests and pings too.
     #[arg(long, short)]
     verbose: bool,
@@ -75,6 +80,7 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut config = CloudConfig::load(&arguments.config)?;
     config.listen = arguments.listen;
+    config.netconf_listen = arguments.netconf_listen.or(config.netconf_listen);
     config.sink = Some(printer(arguments.verbose));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
@@ -143,6 +149,9 @@ fn printer(verbose: bool) -> Sink {
         if !verbose && is_detail(&event.what) {
             return;
         }
+        if let (What::NetconfDoor(address), Some(serial)) = (&event.what, &event.serial) {
+            return say(&format!("cloud: netconf {serial} {address}"));
+        }
         let time = chrono::DateTime::<chrono::Local>::from(event.at).format("%H:%M:%S%.3f");
         let line = format!("{time} {event}");
         match colour(&event.what).filter(|_| coloured) {
@@ -189,6 +198,7 @@ commands:
   close [SERIAL [CODE]]           close the main connection (code 1000); SERIAL as below
   disconnect [SERIAL [SECONDS]]   ask the device to leave; without SERIAL the only one connected
   send SERIAL TEXT                send a text message on the main connection
+  go-away SERIAL                  take leave of the yamux session of its service netconf
   misbehave STEP WHAT             for example: misbehave authentication busy 503 5
   behave [STEP]                   do that step, or all, rightly again
   kill                            reset every TCP connection
@@ -217,7 +227,7 @@ async fn obey(cloud: &mut Cloud, line: &str) -> Result<Option<String>, String> {
         }
         "services" => cloud.set_services(arguments.iter().map(|name| ServiceOffer::new(*name))),
         "misbehave" | "behave" => misbehave(cloud, command, arguments)?,
-        "close" | "disconnect" | "send" => order(cloud, command, arguments)?,
+        "close" | "disconnect" | "send" | "go-away" => order(cloud, command, arguments)?,
         _ => register(cloud, command, arguments)?,
     }
     Ok(Some(format!("cloud: {command} done")))
@@ -281,6 +291,7 @@ fn order(cloud: &Cloud, command: &str, arguments: &[&str]) -> Result<(), String>
             "maintenance",
             Duration::from_secs(number(30)?.into()),
         ),
+        "go-away" => cloud.go_away(&serial),
         _ => cloud.send_to(&serial, arguments.get(1..).unwrap_or_default().join(" ")),
     };
     done.map_err(|error| error.to_string())

@@ -5,10 +5,11 @@
 //! notes each of them as an [`Event`], and misbehaves on request, one [`Step`] at a time.
 //!
 //! In reading order: `connection` (TCP, TLS), `http` (requests), `authentication` with `digest`, `registration`,
-//! `handshake` (the upgrades), `main_connection`, `subconnection`; `registry` is what the cloud knows, `event` what
+//! `handshake` (the upgrades), `main_connection`, `subconnection`, `netconf` (managers on their way to a device); `registry` is what the cloud knows, `event` what
 //! it saw.
 
 mod authentication;
+mod carry;
 mod config;
 mod connection;
 mod describe;
@@ -21,6 +22,7 @@ mod lock;
 mod main_connection;
 mod message;
 mod misbehave;
+mod netconf;
 mod registration;
 mod registry;
 mod secret;
@@ -50,6 +52,7 @@ use event::History;
 use listener::Listeners;
 use lock::Lock;
 use misbehave::Misbehaviours;
+use netconf::Doors;
 use registry::{Command, Registry};
 use shared::Shared;
 use tls::Identities;
@@ -108,6 +111,7 @@ impl Cloud {
             advertise: Lock::new(config.advertise.clone()),
             connections: Lock::default(),
             last_connection: AtomicU64::new(0),
+            doors: Doors::default(),
             config,
         });
         let addresses = shared.config.listen.clone();
@@ -252,6 +256,11 @@ impl Cloud {
     /// The services of the device's open subconnections.
     pub fn open_services(&self, serial: &str) -> Vec<String> {
         self.shared.registry.lock().open_services(serial)
+    }
+
+    /// Where managers reach the SSH server of a device; absent until its `netconf` came up for the first time.
+    pub fn netconf_address(&self, serial: &str) -> Option<SocketAddr> {
+        self.shared.doors.address(serial)
     }
 
     /// The user a device is bound to.
@@ -436,6 +445,14 @@ impl Cloud {
     ) -> Result<(), ControlError> {
         let reason = "closed by the operator".to_owned();
         self.order_service(serial, service, Command::Close { code, reason })
+    }
+
+    /// Takes leave of the yamux session of `netconf` (go-away).
+    ///
+    /// # Errors
+    /// The device has no such subconnection.
+    pub fn go_away(&self, serial: &str) -> Result<(), ControlError> {
+        self.order_service(serial, netconf::SERVICE, Command::GoAway)
     }
 
     fn order(&self, serial: &str, command: Command) -> Result<(), ControlError> {

@@ -25,6 +25,7 @@ mod source;
 mod steps;
 mod support;
 mod system;
+mod through_tunnel;
 mod tunnel;
 mod unbinding;
 mod wire;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -138,6 +138,8 @@ pub struct CloudConfig {
     pub telemetry_kept: usize,
     /// Each byte is this much later, in each direction; the TCP handshake itself is not.
     pub latency: Duration,
+    /// Where managers reach the devices: a port at this address for each. Without it `netconf` is no more than bytes.
+    pub netconf_listen: Option<IpAddr>,
     /// Called with each event, in order; must not block.
     pub sink: Option<Sink>,
 }
@@ -165,6 +167,7 @@ impl Default for CloudConfig {
             idle_limit: Duration::from_secs(2400),
             telemetry_kept: 256,
             latency: Duration::ZERO,
+            netconf_listen: None,
             sink: None,
         }
     }
@@ -208,6 +211,7 @@ struct File {
     next_nonce: Option<bool>,
     subconnection_limit: Option<usize>,
     latency: Option<u64>,
+    netconf_listen: Option<IpAddr>,
     #[serde(default)]
     device: Vec<Device>,
 }
@@ -268,6 +272,7 @@ impl CloudConfig {
                 .subconnection_limit
                 .unwrap_or(default.subconnection_limit),
             latency: file.latency.map_or(default.latency, Duration::from_millis),
+            netconf_listen: file.netconf_listen,
             ..default
         })
     }

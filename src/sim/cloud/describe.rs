@@ -101,6 +101,7 @@ fn message(what: &What, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         What::UnknownMessage(kind) => write!(f, "unknown message {}, ignored", kind.escape_debug()),
         What::Ping(channel) => write!(f, "{channel}: ping"),
         What::Telemetry { notification } => write!(f, "telemetry {}", notification.escape_debug()),
+        What::NetconfDoor(address) => write!(f, "managers reach it at {address}"),
         What::Bytes { service, length } => write!(f, "subconnection {service}: {length} bytes"),
         What::DisconnectSent {
             reason,

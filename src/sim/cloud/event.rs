@@ -145,6 +145,8 @@ pub enum What {
         /// The member beside `eventTime`, for example `cloud-management:connection-state-changed`.
         notification: String,
     },
+    /// Managers reach the device here.
+    NetconfDoor(SocketAddr),
     /// Bytes arrived on a binary subconnection.
     Bytes {
         /// The service.

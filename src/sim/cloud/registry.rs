@@ -36,6 +36,8 @@ pub(super) enum Command {
     },
     /// Send the subconnection list again.
     Relist,
+    /// Take leave of the yamux session of `netconf`.
+    GoAway,
 }
 
 /// An open WebSocket as others see it.

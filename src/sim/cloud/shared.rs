@@ -10,6 +10,7 @@ use super::event::{Channel, History, What};
 use super::lock::Lock;
 use super::message::{CloudMessage, ListedService};
 use super::misbehave::{Misbehaviour, Misbehaviours, Step};
+use super::netconf::Doors;
 use super::registry::Registry;
 use super::stream::{Control, Pace};
 use super::tls::Identities;
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub advertise: Lock<Option<String>>,
     pub connections: Lock<BTreeMap<u64, Arc<Control>>>,
     pub last_connection: AtomicU64,
+    pub doors: Doors,
 }
 
 impl Shared {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
@@ -155,7 +155,8 @@ impl Socket {
                 })
                 .await
             }
-            Command::Relist => Ok(()),
+            // These are for a connection of another kind.
+            Command::Relist | Command::GoAway => Ok(()),
         }
     }
 
@@ -231,6 +232,20 @@ impl Socket {
 
     pub(super) fn conversation(&self) -> &Arc<Conversation> {
         &self.conversation
+    }
+
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Both directions apart.
+    pub(super) fn split(
+        &mut self,
+    ) -> (
+        impl Sink<Message, Error = Error> + Unpin,
+        impl Stream<Item = Result<Message, Error>> + Unpin,
+    ) {
+        (&mut self.web).split()
     }
 
     /// Ends the TCP connection; the connection's task drops this future.

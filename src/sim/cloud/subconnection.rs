@@ -10,6 +10,7 @@ use super::event::{Channel, What};
 use super::main_connection::COMMANDS;
 use super::message::Notification;
 use super::misbehave::{Misbehaviour, Step};
+use super::netconf;
 use super::registry::{Command, Entry, Handle};
 use super::shared::{Conversation, Presence};
 use super::socket::{Heard, Over, Socket};
@@ -94,6 +95,11 @@ impl Subconnection {
             tokio::time::sleep(ORPHAN_GRACE).await;
         };
         tokio::pin!(orphaned);
+        if let Some(address) = conversation.shared.config.netconf_listen
+            && self.service == netconf::SERVICE
+        {
+            return netconf::serve(&mut self.socket, &self.serial, address, inbox, orphaned).await;
+        }
         loop {
             let step = tokio::select! {
                 heard = self.socket.hear() => match heard {

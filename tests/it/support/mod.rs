@@ -8,6 +8,7 @@ pub mod served;
 mod ssh;
 mod state;
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -116,6 +117,7 @@ impl Device {
                 "::1".into(),
             ],
             devices: vec![entry],
+            netconf_listen: Some(Ipv4Addr::LOCALHOST.into()),
             ..CloudConfig::default()
         });
         let directory = TempDir::new().unwrap();

@@ -1,0 +1,146 @@
+//! Managers reach the device's own SSH server through the cloud: service `netconf`, yamux, SSH, NETCONF.
+
+use tether::sim::cloud::What;
+
+use crate::support::{
+    ADMIN_PASSWORD, Device, SERIAL, SshSession, cloud_management, refused, soon, system,
+};
+
+const SESSIONS: &str = r#"<netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><sessions/></netconf-state>"#;
+const NETCONF: &str = "netconf";
+
+impl Device {
+    /// A session of `admin` through the cloud.
+    async fn through_cloud(&self) -> SshSession {
+        self.through_cloud_as("admin", ADMIN_PASSWORD)
+            .await
+            .expect("the login is refused")
+    }
+
+    async fn through_cloud_as(&self, user: &str, password: &str) -> Option<SshSession> {
+        let address = self.cloud.netconf_address(SERIAL).unwrap();
+        SshSession::open(address, user, password).await
+    }
+
+    /// Waits for a new subconnection `netconf`.
+    async fn netconf_comes_back(&self, mark: u64) {
+        self.cloud_sees(
+            mark,
+            |what| matches!(what, What::ServiceUp(service) if service == NETCONF),
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_manager_reads_and_commits_through_the_cloud() {
+    let mut device = Device::connected().await;
+    let mut manager = device.through_cloud().await;
+    let contact = system("<contact>through the tunnel</contact>");
+    manager
+        .session
+        .edit_config("candidate", &contact)
+        .await
+        .unwrap();
+    manager.session.commit().await.unwrap();
+    let filter = system("");
+    let local = device.session.get_config("running", Some(&filter)).await;
+    assert!(local.unwrap().contains("through the tunnel"));
+    // The server knows by which door he came, and both ends count what he says.
+    let sessions = manager.session.get(Some(SESSIONS)).await.unwrap();
+    assert!(
+        sessions.contains("<source-host>cloud-tunnel</source-host>"),
+        "{sessions}"
+    );
+    let state = device.state().await;
+    let octets = |leaf: &str| -> u64 {
+        let path = format!("subconnection[{NETCONF}]/{leaf}");
+        state.get(&path).unwrap().parse().unwrap()
+    };
+    assert!(octets("octets-in") > 2_000 && octets("octets-out") > 2_000);
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_through_one_tunnel_do_not_wait_for_each_other() {
+    let device = Device::connected().await;
+    let mut managers = Vec::new();
+    for _ in 0..8 {
+        managers.push(device.through_cloud().await);
+    }
+    for manager in managers.iter_mut().rev() {
+        let sessions = manager.session.get(Some(SESSIONS)).await.unwrap();
+        assert_eq!(sessions.matches("cloud-tunnel").count(), 8);
+    }
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn access_control_holds_for_those_who_come_through_the_tunnel() {
+    let mut device = Device::connected().await;
+    device
+        .commit(&system(
+            "<authentication><user><name>carol</name><password>$0$carol-Pa55</password></user></authentication>",
+        ))
+        .await;
+    assert!(device.through_cloud_as("carol", "wrong").await.is_none());
+    let mut carol = device
+        .through_cloud_as("carol", "carol-Pa55")
+        .await
+        .unwrap();
+    let contact = system("<contact>x</contact>");
+    let edit = carol.session.edit_config("candidate", &contact);
+    let errors = refused(edit.await);
+    assert_eq!(errors[0].tag, "access-denied");
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_lost_ends_its_sessions_and_comes_back() {
+    let mut device = Device::connected().await;
+    let mut manager = device.through_cloud().await;
+    let lock = "<lock><target><running/></target></lock>";
+    manager.session.rpc(lock).await.unwrap();
+    let mark = device.cloud.mark();
+    device.cloud.kill_connections();
+    manager.ended().await;
+    device.netconf_comes_back(mark).await;
+    device.up().await;
+    // What the session held is free: its end was seen by the server too.
+    let mut again = device.through_cloud().await;
+    again.session.rpc(lock).await.unwrap();
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_go_away_ends_the_sessions_and_only_this_subconnection_is_made_anew() {
+    let mut device = Device::connected().await;
+    let main = device.main_connection();
+    let manager = device.through_cloud().await;
+    let mark = device.cloud.mark();
+    device.cloud.go_away(SERIAL).unwrap();
+    manager.ended().await;
+    device.netconf_comes_back(mark).await;
+    device.up().await;
+    device.through_cloud().await;
+    assert_eq!(device.round_trip().await, main);
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn with_the_service_disabled_nobody_comes_through() {
+    let mut device = Device::connected().await;
+    let manager = device.through_cloud().await;
+    let disabled = "<service><name>netconf</name><enabled>false</enabled></service>";
+    device.commit(&cloud_management(disabled)).await;
+    manager.ended().await;
+    let state = device
+        .wait_state(|state| !state.has_entry("subconnection[netconf]"))
+        .await;
+    assert!(state.is("subconnection[telemetry]/state", "established"));
+    let address = device.cloud.netconf_address(SERIAL).unwrap();
+    let mut refused = tokio::net::TcpStream::connect(address).await.unwrap();
+    let read = soon(tokio::io::AsyncReadExt::read(&mut refused, &mut [0; 64])).await;
+    assert_eq!(read.unwrap_or(0), 0);
+    device.stop().await;
+}
