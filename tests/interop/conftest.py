@@ -6,7 +6,7 @@ import pytest
 from harness.agent import Agent
 from harness.cloud import Cloud
 from harness.config import authorized_key, config
-from harness.net import Net, missing
+from harness.lab import Lab
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +45,11 @@ def cloud(tmp_path):
 
 
 @pytest.fixture
-def net():
-    """Hosts and wires; all end with the test."""
-    if reason := missing():
-        pytest.skip(reason)
-    net = Net()
-    yield net
-    net.end()
+def lab(tmp_path):
+    """A device and a cloud on hosts of their own; all ends with the test."""
+    lab = Lab(tmp_path / "lab")
+    yield lab
+    lab.end()
 
 
 @pytest.fixture

@@ -1,73 +1,11 @@
-"""The tunnel on a network: a device and its cloud on hosts of their own, with real resolvers between them."""
+"""The tunnel on a network: a device and its cloud on hosts of their own, with real resolvers and a front between them."""
+
+import time
 
 import pytest
-from harness.cloud import DOMAIN, PASSWORD, Cloud
-from harness.config import resolver, server, trust
-from harness.orchestrator import Orchestrator
-from harness.servers import Dns, find
-
-# The ends of the link between device and cloud.
-DEVICE, CLOUD = "10.9.0.2", "10.9.0.1"
-DEVICE6, CLOUD6 = "fd09::2", "fd09::1"
-
-
-class Lab:
-    """A device and a cloud on a link."""
-
-    def __init__(self, net, start, directory):
-        self._start, self._directory = start, directory
-        self.device, self.far = net.host("device"), net.host("cloud")
-        self.wire = net.wire(self.device, "up0", self.far, "down0")
-        self.device.up("up0", f"{DEVICE}/24", f"{DEVICE6}/64")
-        self.far.up("down0", f"{CLOUD}/24", f"{CLOUD6}/64")
-        self.programs = []
-
-    def cloud(self, *listen, host=None, **rules):
-        """A cloud, on port 443 of these addresses."""
-        directory = self._directory / f"cloud-{len(self.programs)}"
-        listen = [f"{address}:443" for address in listen or (CLOUD, f"[{CLOUD6}]")]
-        return self._keep(Cloud(directory, host or self.far, listen, **rules))
-
-    def dns(self, records, *options):
-        """A resolver beside the cloud."""
-        if not find("dnsmasq"):
-            pytest.skip("no dnsmasq: see .ci/counterparts")
-        return self._keep(Dns(self._directory / "dns", self.far, records, *options))
-
-    def _keep(self, program):
-        self.programs.append(program)
-        return program
-
-    def orchestrator(self):
-        """A session with an agent on the device."""
-        agent = self._start(host=self.device)
-        return Orchestrator(agent.connect_locally())
-
-    def peers(self, host=None, port=443):
-        """The addresses of those who are connected to the cloud."""
-        rows = (host or self.far).run("ss", "-Htn", "state", "established", f"sport = :{port}").splitlines()
-        return {row.split()[3].rpartition(":")[0].strip("[]") for row in rows}
-
-
-@pytest.fixture
-def lab(net, start, tmp_path):
-    lab = Lab(net, start, tmp_path)
-    yield lab
-    for program in lab.programs:
-        program.kill()
-
-
-def known(domain=DOMAIN, inside=""):
-    """A cloud by name or address, and its password."""
-    return server(f"<domain>{domain}</domain><password>$0${PASSWORD}</password>{inside}")
-
-
-def ask(*addresses, options="<timeout>1</timeout><attempts>1</attempts>", search=()):
-    """Resolvers to ask, in this order."""
-    searched = "".join(f"<search>{each}</search>" for each in search)
-    servers = "".join(f"<server><name>r{number}</name><udp-and-tcp><address>{address}</address></udp-and-tcp></server>"
-                      for number, address in enumerate(addresses))
-    return resolver(f"{searched}{servers}<options>{options}</options>")
+from harness.cloud import DOMAIN, PASSWORD
+from harness.config import known, resolvers, server, trust
+from harness.lab import CLOUD, CLOUD6, DEVICE
 
 
 def test_a_name_is_looked_up_anew_for_each_attempt_and_no_old_address_is_tried(lab):
@@ -75,10 +13,116 @@ def test_a_name_is_looked_up_anew_for_each_attempt_and_no_old_address_is_tried(l
     first, second = lab.cloud(CLOUD), lab.cloud("10.9.0.3")
     names = lab.dns({DOMAIN: [CLOUD]})
     orchestrator = lab.orchestrator()
-    orchestrator.commit(known(), trust(first.ca), ask(CLOUD))
+    orchestrator.commit(known(), trust(first.ca), resolvers(CLOUD))
     assert orchestrator.sees_established()["server-address"] == CLOUD
     names.know({DOMAIN: ["10.9.0.3"]})
     orchestrator.commit(trust(second.ca))
     second.sees("main connection up")
     assert orchestrator.sees_established()["server-address"] == "10.9.0.3"
     assert sum("TLS up" in line for line in first.lines) == 2, first.lines
+
+
+def test_ipv4_is_tried_first_and_then_ipv6_with_its_own_name_and_source(lab):
+    lab.device.address("up0", "fd09::22/64")
+    cloud = lab.cloud(f"[{CLOUD6}]", names=["six.example"])
+    lab.dns({"four.example": [CLOUD], "six.example": [CLOUD6, "10.9.0.77"]})
+    orchestrator = lab.orchestrator()
+    six = "<ipv6><domain>six.example</domain><source-ip>fd09::22</source-ip></ipv6>"
+    orchestrator.commit(known("four.example", six), trust(cloud.ca), resolvers(CLOUD))
+    state = orchestrator.sees_established()
+    assert (state["server-domain"], state["server-address"]) == ("six.example", CLOUD6)
+    assert lab.peers() == {"fd09::22"}
+    both = lab.cloud(CLOUD, names=["four.example"])
+    orchestrator.commit(trust(both.ca))
+    both.sees("main connection up")
+    assert orchestrator.sees_established()["server-address"] == CLOUD
+    assert lab.peers() == {DEVICE}
+
+
+def test_a_resolver_that_does_not_answer_is_told_in_time_and_passed_over_for_the_next(lab):
+    cloud = lab.cloud()
+    lab.far.address("down0", "10.9.0.53/24")
+    lab.silence("10.9.0.53")
+    lab.dns({DOMAIN: [CLOUD]}, f"--listen-address={CLOUD}", "--bind-interfaces")
+    orchestrator = lab.orchestrator()
+    began = time.monotonic()
+    orchestrator.commit(known(), trust(cloud.ca), resolvers("10.9.0.53"))
+    orchestrator.sees(failure_reason="dns-failed", device_state="waiting")
+    # One attempt of one second, and what a loaded machine adds.
+    assert 1 <= time.monotonic() - began < 5
+    orchestrator.commit(resolvers("10.9.0.53", CLOUD))
+    assert orchestrator.sees_established()["server-address"] == CLOUD
+
+
+def test_a_name_without_a_dot_is_searched_for(lab):
+    cloud = lab.cloud(names=["cloud"])
+    lab.dns({"cloud.site.example": [CLOUD]})
+    orchestrator = lab.orchestrator()
+    orchestrator.commit(known("cloud"), trust(cloud.ca), resolvers(CLOUD, search=("lab.example", "site.example")))
+    state = orchestrator.sees_established()
+    assert (state["server-domain"], state["server-address"]) == ("cloud", CLOUD)
+
+
+@pytest.mark.parametrize("literal, inside", [
+    (CLOUD, f"<domain>{CLOUD}</domain>"), (CLOUD6, f"<ipv6><domain>{CLOUD6}</domain></ipv6>")], ids=["v4", "v6"])
+def test_an_address_as_the_domain_is_matched_with_those_of_the_certificate(lab, literal, inside):
+    cloud = lab.cloud(names=[literal])
+    orchestrator = lab.orchestrator()
+    orchestrator.commit(server(f"{inside}<password>$0${PASSWORD}</password>"), trust(cloud.ca))
+    state = orchestrator.sees_established()
+    assert (state["server-domain"], state["server-address"]) == (literal, literal)
+
+
+@pytest.mark.parametrize("source, prefix, inside", [
+    ("10.9.0.22", 24, f"<domain>{DOMAIN}</domain><source-ip>10.9.0.22</source-ip>"),
+    ("fd09::22", 64, f"<ipv6><domain>{DOMAIN}</domain><source-ip>fd09::22</source-ip></ipv6>")], ids=["v4", "v6"])
+def test_a_source_address_is_used_by_the_tunnel_and_its_lookups_once_it_is_there(lab, source, prefix, inside):
+    cloud = lab.cloud()
+    names = lab.dns({DOMAIN: [CLOUD, CLOUD6]})
+    orchestrator = lab.orchestrator()
+    orchestrator.commit(server(f"{inside}<password>$0${PASSWORD}</password>"), trust(cloud.ca),
+                        resolvers(CLOUD6 if ":" in source else CLOUD))
+    orchestrator.sees(failure_reason="source-ip-missing", device_state="waiting")
+    lab.device.address("up0", f"{source}/{prefix}")
+    names.sees(rf"query\[A+\] {DOMAIN} from {source}")
+    orchestrator.sees_established()
+    assert lab.peers() == {source}
+
+
+def test_nothing_of_a_vpn_instance_leaves_by_another_way(lab):
+    """The same addresses stand for two clouds; only one of them is reached through the instance."""
+    public, hidden = lab.cloud(), lab.net.host("hidden")
+    asked = lab.dns({DOMAIN: [CLOUD]})
+    lab.join_instance("red", hidden)
+    private = lab.cloud(CLOUD, host=hidden)
+    lab.dns({DOMAIN: [CLOUD]}, host=hidden)
+    orchestrator = lab.orchestrator()
+    orchestrator.commit(known(inside="<vpn-instance>red</vpn-instance>"), trust(private.ca), resolvers(CLOUD))
+    private.sees("main connection up")
+    orchestrator.sees_established()
+    assert lab.peers(hidden) == {DEVICE}
+    assert not lab.peers() and not any("TLS" in line for line in public.lines)
+    assert not any("query" in line for line in asked.lines)
+    orchestrator.commit(trust(public.ca), server('<vpn-instance nc:operation="delete"/>'))
+    public.sees("main connection up")
+    orchestrator.sees_established()
+    assert lab.peers() == {DEVICE} and not lab.peers(hidden)
+
+
+def test_nginx_in_front_of_the_cloud_is_passed_by_main_connection_and_subconnections(lab):
+    lab.far.address("down0", "10.9.0.5/24")
+    cloud = lab.cloud(CLOUD)
+    front = lab.front("front.example", "10.9.0.5", cloud)
+    lab.dns({"front.example": ["10.9.0.5"]})
+    orchestrator = lab.orchestrator()
+    orchestrator.commit(known("front.example"), trust(front.ca), resolvers(CLOUD))
+    cloud.sees("subconnection telemetry up")
+    cloud.sees("telemetry ietf-yang-push:push-update")
+    state = orchestrator.sees_established()
+    assert (state["server-domain"], state["server-address"]) == ("front.example", "10.9.0.5")
+    # The cloud has met nobody but nginx, and the URLs that it handed out name nginx too.
+    assert DEVICE not in lab.peers(address=CLOUD) and lab.peers(address="10.9.0.5") == {DEVICE}
+    assert "wss://front.example" in state["subconnection/url"]
+    orchestrator.act("<reset-tunnel/>")
+    cloud.sees("last down reset-by-operator")
+    orchestrator.sees_established()

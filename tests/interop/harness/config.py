@@ -2,6 +2,8 @@
 
 from xml.sax.saxutils import escape
 
+from .cloud import DOMAIN, PASSWORD
+
 CLOUD = "urn:tether:yang:cloud-management"
 MANAGEMENT = "urn:tether:yang:device-management"
 SYSTEM = "urn:ietf:params:xml:ns:yang:ietf-system"
@@ -32,10 +34,23 @@ def resolver(inside):
     return f'<system xmlns="{SYSTEM}"><dns-resolver>{inside}</dns-resolver></system>'
 
 
+def resolvers(*addresses, options="<timeout>1</timeout><attempts>1</attempts>", search=()):
+    """Resolvers to ask, in this order."""
+    searched = "".join(f"<search>{each}</search>" for each in search)
+    servers = "".join(f"<server><name>r{number}</name><udp-and-tcp><address>{address}</address></udp-and-tcp></server>"
+                      for number, address in enumerate(addresses))
+    return resolver(f"{searched}{servers}<options>{options}</options>")
+
+
 def static_host(name, *addresses):
     """What `ip host` is on the command line."""
     inside = "".join(f"<address>{address}</address>" for address in addresses)
     return resolver(f'<host xmlns="{HOSTS}"><name>{name}</name>{inside}</host>')
+
+
+def known(domain=DOMAIN, inside=""):
+    """A cloud by name or address, and its password."""
+    return server(f"<domain>{domain}</domain><password>$0${PASSWORD}</password>{inside}")
 
 
 def limits(**values):

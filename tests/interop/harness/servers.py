@@ -3,8 +3,10 @@
 import os
 import re
 import shutil
+import textwrap
 
 from . import program
+from .certificates import issue
 
 # Where .ci/counterparts unpacks packages of the distribution.
 UNPACKED = program.COUNTERPARTS / "debian"
@@ -56,3 +58,37 @@ class Dns(Server):
     def _write(self, records):
         lines = (f"{address} {name}\n" for name, addresses in records.items() for address in addresses)
         self._hosts.write_text("".join(lines))
+
+
+class Front(Server):
+    """nginx that ends TLS under a name and hands everything on to a cloud, which it verifies by the cloud's own name.
+
+    `its` and `theirs` are (name, address) of the front and of the cloud.
+    """
+
+    def __init__(self, directory, host, its, theirs, cloud_ca):
+        self.ca = issue(directory, its[0])
+        (directory / "cloud-ca.pem").write_text(cloud_ca)
+        config = directory / "nginx.conf"
+        config.write_text(textwrap.dedent(f"""\
+            daemon off; master_process off; user root; pid {directory}/pid; error_log stderr info;
+            events {{}}
+            http {{
+                access_log /dev/stdout; proxy_temp_path {directory}/p; client_body_temp_path {directory}/b;
+                fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
+                map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
+                server {{
+                    listen {its[1]}:443 ssl;
+                    ssl_certificate {directory}/server.pem; ssl_certificate_key {directory}/server.key;
+                    location / {{
+                        proxy_pass https://{theirs[1]}:443; proxy_http_version 1.1; proxy_read_timeout 700s;
+                        proxy_ssl_verify on; proxy_ssl_trusted_certificate {directory}/cloud-ca.pem;
+                        proxy_ssl_name {theirs[0]};
+                        proxy_set_header Host $http_host;
+                        proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
+                    }}
+                }}
+            }}
+            """))
+        super().__init__(["nginx", "-p", directory, "-e", "stderr", "-c", config], directory, host)
+        self.sees("start worker|using the .* event method")
