@@ -54,6 +54,30 @@ impl<A> Default for ServerSettings<A> {
     }
 }
 
+/// The family of the addresses that a name is resolved to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// A records.
+    Ipv4,
+    /// AAAA records.
+    Ipv6,
+}
+
+/// An entry of `backup-server`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupServer {
+    /// In which family it is reached.
+    pub family: Family,
+    /// Domain name, or an address of the family.
+    pub domain: String,
+    /// TCP port; absent means that of the primary.
+    pub port: Option<u16>,
+    /// The VRF, absent for the public network.
+    pub vpn_instance: Option<String>,
+    /// Source address, of the family.
+    pub source_ip: Option<IpAddr>,
+}
+
 /// `/cloud-management` as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudSettings {
@@ -65,6 +89,10 @@ pub struct CloudSettings {
     pub port: u16,
     /// The password in clear text, if configured.
     pub password: Option<Secret>,
+    /// Backup servers, in the order to try them.
+    pub backups: Vec<BackupServer>,
+    /// How often the primary is probed while a backup carries the tunnel, 30 min by default; absent means never.
+    pub primary_return: Option<Duration>,
     /// Interval of keepalives, 10 s to 600 s, 180 s by default.
     pub keepalive_interval: Duration,
     /// The unbinding code, if configured.
@@ -82,6 +110,8 @@ impl Default for CloudSettings {
             ipv6: ServerSettings::default(),
             port: 443,
             password: None,
+            backups: Vec::new(),
+            primary_return: Some(Duration::from_secs(30 * 60)),
             keepalive_interval: Duration::from_secs(180),
             unbinding_code: None,
             trust: Arc::default(),

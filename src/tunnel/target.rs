@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::settings::{CloudSettings, Secret};
+pub use crate::model::settings::Family;
+use crate::model::settings::{BackupServer, CloudSettings, Secret};
 use crate::model::status::Origin;
 use crate::tunnel::wire::Host;
 
@@ -17,15 +18,6 @@ pub struct Discovered {
     pub password: Option<Secret>,
 }
 
-/// The family of the addresses that a name is resolved to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// A records.
-    Ipv4,
-    /// AAAA records.
-    Ipv6,
-}
-
 /// The road that every connection to the cloud takes on this device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Path {
@@ -33,6 +25,15 @@ pub struct Path {
     pub source: Option<IpAddr>,
     /// VRF, absent for the public network.
     pub vpn_instance: Option<String>,
+}
+
+/// Which of the servers a way leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `server` and `server/ipv6`, or what DHCP discovered in their place.
+    Primary,
+    /// An entry of `backup-server`.
+    Backup,
 }
 
 /// One server in one address family.
@@ -46,17 +47,44 @@ pub struct Way {
     pub family: Family,
     /// Source address and VRF.
     pub path: Path,
+    /// Whose way it is.
+    pub role: Role,
 }
 
 /// Everything a tunnel depends on: two that are equal are the same connection (model.md, "Equal target means").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The ways, in the order to try; never empty.
+    /// The ways, in the order to try: the primary's, of which there is one at least, then the backup servers'.
     pub ways: Vec<Way>,
     /// Password in clear text.
     pub password: Option<Secret>,
     /// Trust anchors (DER), a set; empty means the platform's roots.
     pub trust: Arc<BTreeSet<Vec<u8>>>,
+}
+
+impl Target {
+    /// The ways of the primary.
+    pub fn primary(&self) -> impl Iterator<Item = &Way> {
+        self.ways.iter().filter(|way| way.role == Role::Primary)
+    }
+
+    /// Whether what a tunnel on a backup server has beside its own way is still the same under `new`: primary, password
+    /// and trust. "The automatically obtained and manually configured domain names are identical" (manual) already when
+    /// a `discovered` domain is that of one family, though it stands for both.
+    pub fn agrees_with(&self, new: &Self, discovered: bool) -> bool {
+        let same_primary = if discovered {
+            self.primary().any(|way| new.ways.contains(way))
+        } else {
+            self.primary().eq(new.primary())
+        };
+        same_primary && self.password == new.password && self.trust == new.trust
+    }
+
+    /// Where a way of this target has its place in `new`.
+    pub fn place_in(&self, way: usize, new: &Self) -> Option<usize> {
+        let way = self.ways.get(way)?;
+        new.ways.iter().position(|other| other == way)
+    }
 }
 
 /// Where the domain and the password of a target come from.
@@ -68,7 +96,8 @@ pub struct Origins {
     pub password: Option<Origin>,
 }
 
-/// The effective target, `None` when no domain is known. "The domain name obtained through DHCP has a higher priority
+/// The effective target, `None` when no domain of the primary is known: backup servers stand in for a primary, they are
+/// none. "The domain name obtained through DHCP has a higher priority
 /// than the domain name configured manually", and so has the password (manual, "Restrictions and guidelines").
 pub fn target(settings: &CloudSettings, discovered: &Discovered) -> Option<Target> {
     let found = discovered.domain.as_ref();
@@ -80,6 +109,7 @@ pub fn target(settings: &CloudSettings, discovered: &Discovered) -> Option<Targe
             source: settings.ipv4.source_ip.map(IpAddr::V4),
             vpn_instance: settings.ipv4.vpn_instance.clone(),
         },
+        role: Role::Primary,
     });
     let ipv6 = found.or(settings.ipv6.domain.as_ref()).map(|domain| Way {
         host: Host::new(domain),
@@ -89,12 +119,18 @@ pub fn target(settings: &CloudSettings, discovered: &Discovered) -> Option<Targe
             source: settings.ipv6.source_ip.map(IpAddr::V6),
             vpn_instance: settings.ipv6.vpn_instance.clone(),
         },
+        role: Role::Primary,
     });
     let mut ways: Vec<Way> = ipv4.into_iter().chain(ipv6).collect();
     if found.is_some() {
         drop_unfit_literals(&mut ways);
     }
-    (!ways.is_empty()).then(|| Target {
+    if ways.is_empty() {
+        return None;
+    }
+    let backups = settings.backups.iter();
+    ways.extend(backups.map(|entry| backup(entry, settings.port)));
+    Some(Target {
         ways,
         password: discovered
             .password
@@ -103,6 +139,19 @@ pub fn target(settings: &CloudSettings, discovered: &Discovered) -> Option<Targe
             .cloned(),
         trust: Arc::clone(&settings.trust),
     })
+}
+
+fn backup(entry: &BackupServer, port: u16) -> Way {
+    Way {
+        host: Host::new(&entry.domain),
+        port: entry.port.unwrap_or(port),
+        family: entry.family,
+        path: Path {
+            source: entry.source_ip,
+            vpn_instance: entry.vpn_instance.clone(),
+        },
+        role: Role::Backup,
+    }
 }
 
 /// A discovered domain stands for both families; when it is an address, only one of them can dial it.
@@ -218,6 +267,65 @@ mod tests {
             origins(&settings, &found("dhcp.example")).domain,
             Some(Origin::Dhcp)
         );
+    }
+
+    fn with_backups(domains: &[&str]) -> CloudSettings {
+        CloudSettings {
+            backups: domains
+                .iter()
+                .map(|domain| BackupServer {
+                    family: Family::Ipv4,
+                    domain: (*domain).to_owned(),
+                    port: None,
+                    vpn_instance: None,
+                    source_ip: None,
+                })
+                .collect(),
+            ..configured("cloud.com")
+        }
+    }
+
+    fn hosts(target: &Target) -> Vec<String> {
+        target.ways.iter().map(|way| way.host.to_string()).collect()
+    }
+
+    #[test]
+    fn backup_servers_follow_the_primary_in_the_order_of_the_user() {
+        let mut settings = with_backups(&["z.com", "a.com"]);
+        settings.ipv6.domain = Some("six.cloud.com".into());
+        let target = dial(&settings).unwrap();
+        assert_eq!(
+            hosts(&target),
+            ["cloud.com", "six.cloud.com", "z.com", "a.com"]
+        );
+        assert_eq!(target.primary().count(), 2);
+    }
+
+    #[test]
+    fn a_discovered_domain_replaces_the_primary_alone() {
+        let target = target(&with_backups(&["a.com"]), &found("dhcp.example")).unwrap();
+        assert_eq!(hosts(&target), ["dhcp.example", "dhcp.example", "a.com"]);
+    }
+
+    #[test]
+    fn backup_servers_alone_are_no_target() {
+        let mut settings = with_backups(&["a.com"]);
+        settings.ipv4.domain = None;
+        assert_eq!(dial(&settings), None);
+    }
+
+    #[test]
+    fn a_backup_server_without_a_port_follows_the_primary_s() {
+        let mut settings = with_backups(&["a.com", "b.com"]);
+        settings.backups[1].port = Some(9443);
+        settings.port = 8443;
+        let ports: Vec<u16> = dial(&settings)
+            .unwrap()
+            .ways
+            .iter()
+            .map(|way| way.port)
+            .collect();
+        assert_eq!(ports, [8443, 8443, 9443]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From the validated tree to the types: what YANG guarantees is read as it stands, the rest is checked here.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::{CloudSettings, DnsSettings, Limits, Secret, ServerSettings, UserEntry};
+use super::{
+    BackupServer, CloudSettings, DnsSettings, Family, Limits, Secret, ServerSettings, UserEntry,
+};
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::paths;
 use crate::model::secret::SecretKey;
@@ -50,13 +53,16 @@ impl CloudSettings {
     ///
     /// # Errors
     /// `invalid-value` for a vpn-instance that no Linux device can bear, a trust anchor that is not one PEM
-    /// certificate, and a password that this device's key does not open.
+    /// certificate, a source address that cannot reach the address literal that is the domain, and a password that this
+    /// device's key does not open.
     pub fn read(tree: &Tree, key: &SecretKey) -> Result<Self, RpcError> {
         let defaults = Self::default();
         let password = format!("{}/password", paths::SERVER);
         let keepalive = leaf(tree, &format!("{}/keepalive-interval", paths::CLOUD));
+        let ipv4 = server(tree, paths::SERVER)?;
+        check_source(&ipv4)?;
         Ok(Self {
-            ipv4: server(tree, paths::SERVER)?,
+            ipv4,
             ipv6: server(tree, &format!("{}/ipv6", paths::SERVER))?,
             port: leaf(tree, &format!("{}/port", paths::SERVER)).unwrap_or(defaults.port),
             password: tree
@@ -64,6 +70,11 @@ impl CloudSettings {
                 .map(|stored| key.open(&stored))
                 .transpose()
                 .map_err(|error| invalid(&password, error.to_string()))?,
+            backups: entries(tree, paths::CLOUD, "backup-server")
+                .map(|entry| backup(&entry))
+                .collect::<Result<_, _>>()?,
+            primary_return: leaf(tree, &format!("{}/primary-return", paths::SERVER))
+                .map_or(defaults.primary_return, minutes),
             keepalive_interval: keepalive.map_or(defaults.keepalive_interval, Duration::from_secs),
             unbinding_code: tree
                 .value(&format!("{}/unbinding-code", paths::CLOUD))
@@ -77,23 +88,61 @@ impl CloudSettings {
     }
 }
 
+/// Zero is never.
+fn minutes(minutes: u16) -> Option<Duration> {
+    (minutes > 0).then(|| Duration::from_secs(u64::from(minutes) * 60))
+}
+
 fn server<A: FromStr>(tree: &Tree, path: &str) -> Result<ServerSettings<A>, RpcError> {
     let vpn = format!("{path}/vpn-instance");
     let vpn_instance = tree.value(&vpn);
-    if vpn_instance
-        .as_ref()
-        .is_some_and(|name| name.len() > LONGEST_DEVICE_NAME)
-    {
-        let words = format!(
-            "the name of a vpn-instance has at most {LONGEST_DEVICE_NAME} bytes on this device"
-        );
-        return Err(invalid(&vpn, words));
-    }
+    check_vpn_instance(vpn_instance.as_deref(), &vpn)?;
     Ok(ServerSettings {
         domain: tree.value(&format!("{path}/domain")),
         vpn_instance,
         source_ip: leaf(tree, &format!("{path}/source-ip")),
     })
+}
+
+/// What YANG has checked of an entry is read as it stands: that domain and source address are of its family.
+fn backup(entry: &Node<'_>) -> Result<BackupServer, RpcError> {
+    let vpn_instance = entry.child_value("vpn-instance");
+    let vpn = format!("{}/vpn-instance", entry.path());
+    check_vpn_instance(vpn_instance.as_deref(), &vpn)?;
+    let number = |name: &str| entry.child_value(name)?.parse().ok();
+    Ok(BackupServer {
+        family: match entry.child_value("address-family").as_deref() {
+            Some("ipv6") => Family::Ipv6,
+            _ => Family::Ipv4,
+        },
+        domain: entry.child_value("domain").unwrap_or_default(),
+        port: number("port"),
+        vpn_instance,
+        source_ip: entry
+            .child_value("source-ip")
+            .and_then(|source| source.parse().ok()),
+    })
+}
+
+fn check_vpn_instance(name: Option<&str>, path: &str) -> Result<(), RpcError> {
+    if name.is_some_and(|name| name.len() > LONGEST_DEVICE_NAME) {
+        let words = format!(
+            "the name of a vpn-instance has at most {LONGEST_DEVICE_NAME} bytes on this device"
+        );
+        return Err(invalid(path, words));
+    }
+    Ok(())
+}
+
+/// `server/domain` may be an IPv6 address, which no IPv4 source address reaches.
+fn check_source(server: &ServerSettings<Ipv4Addr>) -> Result<(), RpcError> {
+    let domain = server.domain.as_deref().unwrap_or_default();
+    if server.source_ip.is_some() && domain.parse::<Ipv6Addr>().is_ok() {
+        let path = format!("{}/source-ip", paths::SERVER);
+        let words = "an IPv4 source address cannot reach the IPv6 address that is the domain";
+        return Err(invalid(&path, words));
+    }
+    Ok(())
 }
 
 fn trust(tree: &Tree) -> Result<BTreeSet<Vec<u8>>, RpcError> {
@@ -255,6 +304,57 @@ mod tests {
         assert_eq!(settings.password.unwrap().reveal(), "cloudpass");
         assert_eq!(settings.keepalive_interval, Duration::from_secs(60));
         assert!(settings.disabled_services.contains("telemetry"));
+    }
+
+    #[test]
+    fn backup_servers_are_read_in_the_order_of_the_user() {
+        let settings = cloud(
+            "<server><primary-return>5</primary-return></server>\
+             <backup-server><address-family>ipv6</address-family><domain>z.example</domain></backup-server>\
+             <backup-server><address-family>ipv4</address-family><domain>a.example</domain><port>8443</port>\
+             <vpn-instance>red</vpn-instance><source-ip>10.0.0.2</source-ip></backup-server>",
+        );
+        let settings = settings.unwrap();
+        assert_eq!(settings.primary_return, Some(Duration::from_secs(300)));
+        let [first, second] = &settings.backups[..] else {
+            panic!("{:?}", settings.backups)
+        };
+        assert_eq!(
+            (first.family, first.domain.as_str(), first.port),
+            (Family::Ipv6, "z.example", None)
+        );
+        assert_eq!(second.port, Some(8443));
+        assert_eq!(second.vpn_instance.as_deref(), Some("red"));
+        assert_eq!(second.source_ip, Some([10, 0, 0, 2].into()));
+    }
+
+    #[test]
+    fn a_primary_return_of_zero_is_never() {
+        let settings = cloud("<server><primary-return>0</primary-return></server>");
+        assert_eq!(settings.unwrap().primary_return, None);
+    }
+
+    #[test]
+    fn a_source_address_that_cannot_reach_the_domain_is_refused_at_its_path() {
+        let error =
+            cloud("<server><domain>2001:db8::1</domain><source-ip>10.0.0.2</source-ip></server>");
+        assert_eq!(
+            error.unwrap_err().path.as_deref(),
+            Some("/cloud-management:cloud-management/server/source-ip")
+        );
+    }
+
+    #[test]
+    fn the_vpn_instance_of_a_backup_server_is_checked_like_the_primary_s() {
+        let error = cloud(
+            "<backup-server><address-family>ipv4</address-family><domain>a.example</domain>\
+             <vpn-instance>a-name-of-16-chr</vpn-instance></backup-server>",
+        );
+        let path = error.unwrap_err().path.unwrap();
+        assert!(
+            path.contains("backup-server[") && path.ends_with("/vpn-instance"),
+            "{path}"
+        );
     }
 
     #[test]
