@@ -175,6 +175,8 @@ spelt! {
         NetworkChanged = "network-changed", "Network changed";
         /// The commit guard restored the configuration before.
         CommitRolledBack = "commit-rolled-back", "Commit rolled back";
+        /// From a backup server back to the primary, which is there again.
+        PrimaryReturn = "primary-return", "Primary return";
         /// The agent ended.
         Shutdown = "shutdown", "Shutdown";
     }
@@ -316,6 +318,17 @@ pub struct Keepalives {
     pub round_trip_time: Option<Duration>,
 }
 
+/// `primary-probe`, while a backup server carries the tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrimaryProbe {
+    /// When the last one ended; absent before the first.
+    pub at: Option<Instant>,
+    /// Why it came to nothing.
+    pub failure: Option<FailureReason>,
+    /// The next one; absent while one is made, and when there is to be none.
+    pub next_at: Option<Instant>,
+}
+
 /// `discovered` of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiscoveredStatus {
@@ -375,6 +388,8 @@ pub struct CloudStatus {
     pub attempts: u64,
     /// `next-attempt-at`, while waiting.
     pub next_attempt_at: Option<Instant>,
+    /// `primary-probe`, while a backup server carries the tunnel.
+    pub primary_probe: Option<PrimaryProbe>,
     /// `keepalives` of the current connection.
     pub keepalives: Keepalives,
     /// `unbinding`
@@ -404,6 +419,7 @@ impl Default for CloudStatus {
             last_down: None,
             attempts: 0,
             next_attempt_at: None,
+            primary_probe: None,
             keepalives: Keepalives::default(),
             unbinding: Unbinding::default(),
             discovered: Vec::new(),

@@ -34,6 +34,7 @@ impl Configuration {
             // Before the target, so that an attempt that it begins registers with them.
             Event::Services(self.services(registered)),
             Event::KeepaliveInterval(self.cloud.keepalive_interval),
+            Event::PrimaryReturn(self.cloud.primary_return),
             Event::Target {
                 target: target(&self.cloud, discovered),
                 origins: origins(&self.cloud, discovered),

@@ -13,7 +13,7 @@
 //! drops all others. The driver executes actions and reports events; it decides nothing.
 //!
 //! `machine/event.rs` is the interface. `machine/course.rs` walks from the lookup to the 101, `machine/attempt.rs` says
-//! what that means for the tunnel, `machine/established.rs` lives from there on, `machine/retry.rs` decides when and where
+//! what that means for the tunnel, `machine/established.rs` lives from there on, `machine/primary.rs` leads back from a backup server, `machine/retry.rs` decides when and where
 //! the next attempt goes, `machine/unbinding.rs` keeps the unbinding code, `machine/announce.rs` says what is told of it
 //! all.
 
@@ -22,6 +22,7 @@ mod attempt;
 mod course;
 mod established;
 pub mod event;
+mod primary;
 mod retry;
 mod unbinding;
 
@@ -37,6 +38,7 @@ use crate::model::status::{
 use crate::tunnel::target::{Origins, Target};
 use course::{Course, Progress};
 use established::Established;
+use primary::WayBack;
 use retry::Retry;
 
 /// Each of resolve, TCP, TLS, authentication, registration, handshake and list has this long (cloud-protocol.md).
@@ -117,6 +119,7 @@ pub struct Tunnel {
     target: Option<Target>,
     origins: Origins,
     interval: Duration,
+    primary_return: Option<Duration>,
     services: BTreeSet<String>,
     unbinding: Unbinding,
     last_down: Option<LastDown>,
@@ -135,6 +138,7 @@ impl Tunnel {
             target: None,
             origins: Origins::default(),
             interval: start.keepalive_interval,
+            primary_return: None,
             services: BTreeSet::new(),
             unbinding: start.unbinding,
             last_down: start.last_down,
@@ -160,8 +164,7 @@ impl Tunnel {
         }
         let before = self.milestones();
         match event {
-            Event::Reply(attempt, _) if attempt != self.asked => {} // late, repeated or overtaken
-            Event::Reply(_, reply) => self.replied(reply, now),
+            Event::Reply(attempt, reply) => self.hear(attempt, reply, now),
             Event::SubconnectionReply(attempt, reply) => {
                 self.subconnection_replied(attempt, reply, now);
             }
@@ -174,6 +177,7 @@ impl Tunnel {
                 self.new_target(target, cause, now);
             }
             Event::KeepaliveInterval(interval) => self.new_interval(interval, now),
+            Event::PrimaryReturn(interval) => self.new_primary_return(interval, now),
             Event::Services(services) => self.new_services(services, now),
             Event::ConfiguredCode(code) => self.configured_code(code, now),
             Event::Unbind(code) => self.new_code(code, now),
@@ -218,6 +222,9 @@ impl Tunnel {
                 State::Waiting { until } => Some(until),
                 _ => None,
             },
+            primary_probe: established
+                .and_then(|established| established.way_back.as_ref())
+                .map(WayBack::status),
             keepalives: self.shown.keepalives,
             unbinding: self.unbinding.clone(),
             discovered: Vec::new(),
@@ -243,10 +250,10 @@ impl Tunnel {
         }
     }
 
-    /// An equal target is the same connection.
+    /// An equal target is the same connection; of another one that only what it does not depend on is other.
     fn new_target(&mut self, target: Option<Target>, cause: Cause, now: Instant) {
         let target = target.filter(|target| !target.ways.is_empty());
-        if target == self.target || cause == Cause::Discovery && self.retain_under(&target) {
+        if target == self.target || self.retain_under(&target, cause, now) {
             return;
         }
         self.leave(cause.into(), CloseCode::NORMAL, now);
@@ -257,26 +264,30 @@ impl Tunnel {
         self.begin(now);
     }
 
-    /// "If the automatically obtained and manually configured domain names are identical, the device retains the cloud
-    /// connection" (manual). A discovered domain stands for both address families, so the targets differ even then;
-    /// what counts is that the way in use is among the new ones. Takes the new target over if so.
-    fn retain_under(&mut self, target: &Option<Target>) -> bool {
+    /// Whether what stands, is made or waits goes on under the new target, which is then taken over: primary, password
+    /// and trust are the same, and so is the way in use. "The tunnel stays unless its own server was removed" (of the
+    /// backup servers), and "if the automatically obtained and manually configured domain names are identical, the
+    /// device retains the cloud connection" (manual).
+    fn retain_under(&mut self, target: &Option<Target>, cause: Cause, now: Instant) -> bool {
         let (Some(old), Some(new)) = (&self.target, target) else {
             return false;
         };
-        if old.password != new.password || old.trust != new.trust {
+        if !old.agrees_with(new, cause == Cause::Discovery) {
             return false;
         }
-        let Some(index) = self.state.way_in_use() else {
-            return false;
-        };
-        let used = old.ways.get(*index);
-        let Some(kept) = new.ways.iter().position(|way| Some(way) == used) else {
-            return false;
-        };
-        *index = kept;
-        self.retry.new_target(new.ways.len());
+        if let Some(used) = self.state.way_in_use() {
+            let Some(place) = old.place_in(*used, new) else {
+                return false;
+            };
+            *used = place;
+        }
+        self.retry
+            .rearrange((0..new.ways.len()).map(|way| new.place_in(way, old)));
         self.target = Some(new.clone());
+        match self.state {
+            State::Waiting { .. } => self.begin(now),
+            _ => self.renew_probe(now),
+        }
         true
     }
 
@@ -303,6 +314,18 @@ impl Tunnel {
             State::Attempting(_) => self.out.push(Action::Abort(Line::Main)),
         }
         self.asked = self.numbers.next();
+    }
+
+    /// A reply to what is not waited for – late, repeated, overtaken – is for nobody.
+    fn hear(&mut self, attempt: Attempt, reply: Reply, now: Instant) {
+        if attempt == self.asked {
+            self.replied(reply, now);
+        } else if self
+            .way_back()
+            .is_some_and(|way_back| way_back.awaits(attempt))
+        {
+            self.probed(reply, now);
+        }
     }
 
     fn replied(&mut self, reply: Reply, now: Instant) {

@@ -130,6 +130,12 @@ pub fn write(
     }
     to.counter("attempts", status.attempts);
     to.instant("next-attempt-at", status.next_attempt_at);
+    if let Some(probe) = &status.primary_probe {
+        to.instant("primary-probe/at", probe.at);
+        let failure = probe.failure.map(|f| f.as_yang().into());
+        to.text("primary-probe/failure-reason", failure);
+        to.instant("primary-probe/next-at", probe.next_at);
+    }
     if status.connected_at.is_some() {
         keepalives(&mut to, status);
     }
@@ -275,7 +281,8 @@ mod tests {
     use crate::model::settings::Secret;
     use crate::model::status::{
         ConnectionState, DeviceState, DiscoveredStatus, FailureReason, Keepalives, LastDown,
-        LastDownReason, Origin, ProcessState, ServerCertificate, SubconnectionState, Unbinding,
+        LastDownReason, Origin, PrimaryProbe, ProcessState, ServerCertificate, SubconnectionState,
+        Unbinding,
     };
 
     fn schema() -> Schema {
@@ -320,6 +327,11 @@ mod tests {
             }),
             attempts: 3,
             next_attempt_at: Some(now),
+            primary_probe: Some(PrimaryProbe {
+                at: Some(now),
+                failure: Some(FailureReason::ConnectFailed),
+                next_at: Some(now),
+            }),
             keepalives: Keepalives {
                 sent: 3,
                 answered: 1,
@@ -380,6 +392,7 @@ mod tests {
             ("clock-unset", "true"),
             ("last-down/reason", "keepalive-expired"),
             ("attempts", "3"),
+            ("primary-probe/failure-reason", "connect-failed"),
             ("keepalives/sent", "3"),
             ("keepalives/answered", "1"),
             ("keepalives/missed", "1"),
@@ -405,6 +418,8 @@ mod tests {
             "connected-at",
             "last-down/at",
             "next-attempt-at",
+            "primary-probe/at",
+            "primary-probe/next-at",
             "unbinding/at",
             "discovered[interface='eth0']/at",
             "subconnection[service='telemetry']/connected-at",

@@ -36,15 +36,7 @@ const NOTIFICATIONS: &str =
 const OPERATOR: &str = "The operator's side: command line, logs, metrics, packages";
 
 /// What the model has and the agent does not have yet, with the issue that brings it.
-const LATER: [(&str, &str); 13] = [
-    (
-        "/cloud-management:cloud-management/server/primary-return",
-        COMPLETE_CLOUD,
-    ),
-    (
-        "/cloud-management:cloud-management/backup-server",
-        COMPLETE_CLOUD,
-    ),
+const LATER: [(&str, &str); 11] = [
     (
         "/cloud-management:cloud-management/discovery",
         COMPLETE_CLOUD,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::course::{Course, Goal, Means, Outcome, Plan};
+use super::course::{Course, Goal, Means, Outcome, Plan, Turn};
 use super::established::Established;
 use super::event::{Action, AuthenticationOutcome, Endpoint, Line, Reply};
 use super::{State, Tunnel};
@@ -12,8 +12,23 @@ use crate::tunnel::wire::UnbindAnswer;
 
 impl Tunnel {
     /// Begins an attempt on a way of the target.
-    pub(super) fn start(&mut self, way: usize, goal: Goal, now: Instant) {
-        let Some(plan) = self.plan(Line::Main, way) else {
+    pub(super) fn start(&mut self, way: usize, now: Instant) {
+        let plan = self.plan(Line::Main, way);
+        self.attempt(plan, Goal::Authenticate, now);
+    }
+
+    /// "The device sends a registration request to re-establish the cloud connection" (manual): at once, with the token
+    /// it has, on a new connection to the same server.
+    pub(super) fn register_again(&mut self, way: usize, token: Secret, now: Instant) {
+        let plan = self.plan(Line::Main, way).map(|plan| Plan {
+            turn: Turn::First,
+            ..plan
+        });
+        self.attempt(plan, Goal::Register { token }, now);
+    }
+
+    fn attempt(&mut self, plan: Option<Plan>, goal: Goal, now: Instant) {
+        let Some(plan) = plan else {
             self.state = State::Idle;
             return;
         };
@@ -28,6 +43,7 @@ impl Tunnel {
         Some(Plan {
             line,
             way,
+            turn: Turn::InOrder,
             server: Endpoint {
                 host: taken.host.clone(),
                 port: taken.port,
@@ -134,6 +150,9 @@ impl Tunnel {
         }
         let server = course.progress().server.clone();
         self.retry.failed(server, reason);
-        self.attempt_from(course.way() + 1, now);
+        match course.next_way() {
+            0 => self.begin(now),
+            next => self.attempt_from(next, now),
+        }
     }
 }

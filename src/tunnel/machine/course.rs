@@ -40,10 +40,21 @@ pub(super) struct Plan {
     pub line: Line,
     /// Which way of the target it takes.
     pub way: usize,
+    /// Which one follows if it fails.
+    pub turn: Turn,
     /// The server of that way.
     pub server: Endpoint,
     /// Password of the target.
     pub password: Option<Secret>,
+}
+
+/// Where an attempt stands among the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// In its place: the next one follows.
+    InOrder,
+    /// Before all others, since the tunnel was there: what follows is the cycle.
+    First,
 }
 
 /// The request that a connection is made for.
@@ -198,6 +209,16 @@ impl Course {
     /// The same; another target has the way in another place.
     pub fn way_mut(&mut self) -> &mut usize {
         &mut self.plan.way
+    }
+
+    /// The way to try next if it fails.
+    pub fn next_way(&self) -> usize {
+        match (self.plan.turn, self.plan.way) {
+            (Turn::InOrder, way) => way + 1,
+            // The head of the cycle has just been tried.
+            (Turn::First, 0) => 1,
+            (Turn::First, _) => 0,
+        }
     }
 
     /// The server that it began with.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::course::Goal;
-use super::event::{Action, Attempt, CloseCode, Endpoint, Reply, SubconnectionReply};
+use super::event::{Action, Attempt, CloseCode, Endpoint, Line, Reply, SubconnectionReply};
+use super::primary::WayBack;
 use super::{SILENT_INTERVALS, STEP_DEADLINE, State, Tunnel};
 use crate::model::settings::Secret;
 use crate::model::status::{
@@ -34,6 +34,8 @@ pub(super) struct Established {
     /// When the last keepalive left, until it is answered.
     unanswered_since: Option<Instant>,
     subconnections: BTreeMap<String, Subconnection>,
+    /// Back to the primary, while this is a backup server.
+    pub way_back: Option<WayBack>,
 }
 
 /// How a tunnel can end that this side did not want to end.
@@ -95,6 +97,7 @@ impl Established {
             sequence: 0,
             unanswered_since: None,
             subconnections: BTreeMap::new(),
+            way_back: None,
         }
     }
 
@@ -112,6 +115,7 @@ impl Established {
     pub fn deadline(&self) -> Instant {
         let clocks = [Some(self.keepalive_at), Some(self.silent_at), self.list_by];
         let own = clocks.into_iter().flatten();
+        let own = own.chain(self.way_back.as_ref().and_then(WayBack::deadline));
         let theirs = self.subconnections.values().map(Subconnection::deadline);
         own.chain(theirs).min().unwrap_or(self.silent_at)
     }
@@ -178,6 +182,7 @@ impl Tunnel {
         self.state = State::Established(Box::new(established));
         self.request_list(None, now);
         self.send_code(now);
+        self.plan_return(now);
     }
 
     fn request_list(&mut self, services: Option<Vec<String>>, now: Instant) {
@@ -299,6 +304,7 @@ impl Tunnel {
                 subconnection.tick(&mut context);
             }
         }
+        self.keep_returning(now);
     }
 
     fn keepalive(&mut self, now: Instant) {
@@ -333,7 +339,7 @@ impl Tunnel {
                 if !settled {
                     self.retry.backoff.count(Pace::Ordinary);
                 }
-                self.start(way, Goal::Register { token }, now);
+                self.register_again(way, token, now);
             }
             Loss::NoList => {
                 self.shown.failure = Some(FailureReason::Timeout);
@@ -364,6 +370,12 @@ impl Tunnel {
         code: Option<CloseCode>,
         now: Instant,
     ) {
+        if established
+            .way_back
+            .is_some_and(|way_back| way_back.is_probing())
+        {
+            self.out.push(Action::Abort(Line::Probe));
+        }
         self.settle(established.since, now);
         self.shown.keepalives = Keepalives::default();
         let mut context = Context {

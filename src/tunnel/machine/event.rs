@@ -80,6 +80,9 @@ pub enum Event {
     },
     /// The keepalive interval after a commit; the tunnel stays.
     KeepaliveInterval(Duration),
+    /// How often the primary is probed while a backup server carries the tunnel; `None` is never, as before the first
+    /// such event.
+    PrimaryReturn(Option<Duration>),
     /// The services whose modules are registered here and enabled.
     Services(BTreeSet<String>),
     /// The leaf `unbinding-code` after the start and after each commit; sent once for each value it takes.

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::course::Goal;
 use super::event::{Action, Notification};
 use super::{State, Tunnel};
 use crate::model::status::{FailureReason, ServerStatus};
@@ -51,6 +50,28 @@ impl Retry {
         self.outage = Outage::Untold;
     }
 
+    /// Other backup servers, or the same in another order: `places` says for each way which it was before. What the
+    /// cloud asked of a way that stays still binds.
+    pub fn rearrange(&mut self, places: impl Iterator<Item = Option<usize>>) {
+        let before = std::mem::take(&mut self.holds);
+        let hold = |place: Option<usize>| before.get(place?).copied().flatten();
+        self.holds = places.map(hold).collect();
+        self.outage = Outage::Untold;
+    }
+
+    /// A cycle that has begun with these failures.
+    pub fn continue_cycle(&mut self, failed: Vec<(ServerStatus, FailureReason)>) {
+        self.failed = failed;
+    }
+
+    /// Until when none of the first ways may be asked; `None` while one may.
+    pub fn held_until(&self, ways: usize, now: Instant) -> Option<Instant> {
+        if (0..ways).any(|way| !self.is_held(way, now)) {
+            return None;
+        }
+        self.holds.iter().take(ways).flatten().min().copied()
+    }
+
     /// `reset-tunnel`: the only other thing that lifts a `Retry-After`.
     pub fn lift_holds(&mut self) {
         self.holds.fill(None);
@@ -80,18 +101,14 @@ impl Retry {
         self.failed.iter().any(|(_, failure)| *failure == reason)
     }
 
-    fn is_held(&self, way: usize, now: Instant) -> bool {
+    pub fn is_held(&self, way: usize, now: Instant) -> bool {
         let hold = self.holds.get(way).copied().flatten();
         hold.is_some_and(|until| until > now)
     }
 
     /// Until when no server may be asked; `None` while one may.
     fn all_held_until(&self, now: Instant) -> Option<Instant> {
-        let free = (0..self.holds.len()).any(|way| !self.is_held(way, now));
-        if free {
-            return None;
-        }
-        self.holds.iter().flatten().min().copied()
+        self.held_until(self.holds.len(), now)
     }
 
     /// "Slow only when all failed slowly."
@@ -130,7 +147,7 @@ impl Tunnel {
         };
         let mut ways = first..target.ways.len();
         match ways.find(|&way| !self.retry.is_held(way, now)) {
-            Some(way) => self.start(way, Goal::Authenticate, now),
+            Some(way) => self.start(way, now),
             None => self.rest(now),
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use tether::model::status::{ConnectionState, Unbinding};
-use tether::tunnel::machine::{Action, Attempt, Event, Reply, Start, Tunnel};
+use tether::model::status::{ConnectionState, DeviceState, LastDownReason, Unbinding};
+use tether::tunnel::machine::{self, Action, Attempt, Event, Reply, Start, Tunnel};
 
 use super::script::{Line, parse};
 
@@ -29,8 +29,13 @@ struct Checked {
     asked: Attempt,
     given: BTreeSet<Attempt>,
     subconnections: Vec<(String, Attempt)>,
-    /// A main connection that was dialled and not ended.
+    /// A connection of each line that was dialled and not ended.
     main: Option<Attempt>,
+    probe: Option<Attempt>,
+    /// The pending action of the probe.
+    probed: Attempt,
+    /// Probes that began.
+    probes: usize,
     targeted: bool,
     stopped: bool,
 }
@@ -50,6 +55,9 @@ impl Checked {
             given: BTreeSet::new(),
             subconnections: Vec::new(),
             main: None,
+            probe: None,
+            probed: Attempt::default(),
+            probes: 0,
             targeted: false,
             stopped: false,
         }
@@ -89,6 +97,12 @@ impl Checked {
                 }
                 Event::Reply(self.asked, reply)
             }
+            Line::Probe(reply) => {
+                if matches!(reply, Reply::Lost | Reply::Closed(_) | Reply::Failed(_)) {
+                    self.probe = None;
+                }
+                Event::Reply(self.probed, reply)
+            }
             Line::Subconnection(service, _, reply) => {
                 let mut known = self.subconnections.iter();
                 let number = known.rfind(|(name, _)| *name == service);
@@ -103,7 +117,9 @@ impl Checked {
     fn tell_stale(&mut self, line: &str, back: u64) {
         let stale = Attempt(self.asked.0.saturating_sub(back));
         let event = match parse(line).1 {
-            Line::Reply(_, reply) if stale != self.asked => Event::Reply(stale, reply),
+            Line::Reply(_, reply) if stale != self.asked && stale != self.probed => {
+                Event::Reply(stale, reply)
+            }
             _ => return,
         };
         let before = (self.tunnel.status(), self.tunnel.poll_timeout());
@@ -132,6 +148,8 @@ impl Checked {
             assert!(self.main.is_some(), "established without a connection");
         } else {
             assert!(status.subconnections.is_empty());
+            assert_eq!(self.probe, None, "a probe without a tunnel");
+            assert_eq!(status.primary_probe, None);
         }
         let waits = self.tunnel.poll_timeout().is_some();
         assert_eq!(
@@ -143,21 +161,33 @@ impl Checked {
 
     fn check(&mut self, action: &Action) {
         match action {
-            Action::Connect { attempt, .. } => {
-                assert_eq!(self.main, None, "a second main connection");
-                self.main = Some(*attempt);
-                self.give(*attempt);
+            Action::Connect { attempt, line, .. } => {
+                let connection = self.connection(*line);
+                assert_eq!(*connection, None, "a second connection on a line");
+                *connection = Some(*attempt);
+                self.give(*line, *attempt);
             }
-            Action::Abort(_) | Action::Close(_) => self.main = None,
-            Action::Resolve { attempt, .. } => {
-                assert_eq!(self.main, None, "a lookup beside a main connection");
-                self.give(*attempt);
+            Action::Abort(line) => *self.connection(*line) = None,
+            Action::Close(_) => self.main = None,
+            Action::Promote => {
+                assert_eq!(self.main, None, "two main connections");
+                self.main = self.probe.take();
+                assert!(self.main.is_some(), "nothing to promote");
             }
-            Action::Authenticate { attempt, .. }
-            | Action::Register { attempt, .. }
-            | Action::Upgrade { attempt, .. } => {
-                assert!(self.main.is_some(), "a request without a connection");
-                self.give(*attempt);
+            Action::Resolve { attempt, line, .. } => {
+                self.probes += usize::from(*line == machine::Line::Probe);
+                let connection = *self.connection(*line);
+                assert_eq!(connection, None, "a lookup beside a connection");
+                self.give(*line, *attempt);
+            }
+            Action::Authenticate { attempt, line, .. } | Action::Register { attempt, line, .. } => {
+                let connection = *self.connection(*line);
+                assert!(connection.is_some(), "a request without a connection");
+                self.give(*line, *attempt);
+            }
+            Action::Upgrade { attempt, .. } => {
+                assert!(self.main.is_some(), "an upgrade without a connection");
+                self.give(machine::Line::Main, *attempt);
             }
             Action::Send(_) => assert!(self.main.is_some(), "a message without a connection"),
             Action::OpenSubconnection {
@@ -174,10 +204,21 @@ impl Checked {
         }
     }
 
-    fn give(&mut self, attempt: Attempt) {
+    fn connection(&mut self, line: machine::Line) -> &mut Option<Attempt> {
+        match line {
+            machine::Line::Main => &mut self.main,
+            machine::Line::Probe => &mut self.probe,
+        }
+    }
+
+    fn give(&mut self, line: machine::Line, attempt: Attempt) {
         assert!(self.given.insert(attempt), "a number given twice");
-        assert!(attempt > self.asked);
-        self.asked = attempt;
+        let asked = match line {
+            machine::Line::Main => &mut self.asked,
+            machine::Line::Probe => &mut self.probed,
+        };
+        assert!(attempt > *asked);
+        *asked = attempt;
     }
 }
 
@@ -223,6 +264,12 @@ fn other_events() -> impl Strategy<Value = String> {
     prop_oneof![
         6 => Just("0 target cloud.com"),
         2 => Just("0 target 10.1.1.1 ipv6=cloud.com password=x"),
+        4 => Just("0 target cloud.com backup=b1.com backup=b2.com"),
+        2 => Just("0 target cloud.com backup=b2.com backup=10.1.1.9"),
+        1 => Just("0 target cloud.com backup=b2.com found=Cloud.com by=discovery"),
+        1 => Just("0 target cloud.com backup=b2.com found=other.com by=discovery"),
+        2 => Just("0 primary-return 1"),
+        1 => Just("0 primary-return 0"),
         1 => Just("0 target"),
         3 => Just("0 services netconf telemetry"),
         1 => Just("0 services telemetry"),
@@ -247,10 +294,29 @@ fn other_events() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
+/// Towards a promotion, mostly.
+fn probe_replies() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => Just("0 probe resolved 10.1.1.1"),
+        4 => Just("0 probe connected"),
+        4 => Just("0 probe authenticated token"),
+        4 => Just("0 probe registered wss://cloud.com/x"),
+        1 => Just("0 probe registered wss://other.com/x"),
+        1 => Just("0 probe authenticated bound-to-another-user"),
+        1 => Just("0 probe registered busy 100"),
+        1 => Just("0 probe registered token-expired closing"),
+        1 => Just("0 probe failed connect"),
+        1 => Just("0 probe lost"),
+        1 => Just("0 probe upgraded"),
+    ]
+    .prop_map(str::to_owned)
+}
+
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => replies().prop_map(Op::Tell),
         4 => other_events().prop_map(Op::Tell),
+        6 => probe_replies().prop_map(Op::Tell),
         3 => (replies(), 1_u64..20).prop_map(|(line, back)| Op::Stale(line, back)),
         2 => (0_u64..100_000).prop_map(|ms| Op::Sleep(Duration::from_millis(ms))),
         3 => Just(Op::Tick),
@@ -271,6 +337,42 @@ fn establish(run: &mut Checked) {
     }
 }
 
+/// The way of a probe to its upgrade.
+const PROBE: [&str; 4] = [
+    "0 probe resolved 10.1.1.1",
+    "0 probe connected",
+    "0 probe authenticated token",
+    "0 probe registered wss://cloud.com/x",
+];
+
+/// Walks a fresh machine to a tunnel on a backup server, whose primary is probed each minute.
+fn establish_on_a_backup(run: &mut Checked) {
+    for line in [
+        "0 interval 600",
+        "0 primary-return 1",
+        "0 target cloud.com backup=10.1.1.9",
+        "0 failed dns",
+        "0 connected",
+        "0 authenticated token",
+        "0 registered wss://10.1.1.9/x",
+        "0 upgraded",
+        "0 message subconnections",
+    ] {
+        run.tell(line);
+    }
+}
+
+fn op_on_a_backup() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        12 => prop::sample::select(&PROBE[..]).prop_map(|line| Op::Tell(line.to_owned())),
+        2 => probe_replies().prop_map(Op::Tell),
+        1 => other_events().prop_map(Op::Tell),
+        1 => replies().prop_map(Op::Tell),
+        1 => (replies(), 1_u64..20).prop_map(|(line, back)| Op::Stale(line, back)),
+        4 => Just(Op::Tick),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -287,6 +389,47 @@ proptest! {
         run.tell("0 shutdown");
         prop_assert_eq!(run.main, None);
         prop_assert_eq!(run.tunnel.poll_timeout(), None);
+    }
+
+    #[test]
+    fn beside_a_tunnel_on_a_backup_no_probe_makes_two_main_connections(
+        seed: u64,
+        ops in prop::collection::vec(op_on_a_backup(), 1..100),
+    ) {
+        let mut run = Checked::new(seed);
+        establish_on_a_backup(&mut run);
+        for op in &ops {
+            run.run(op);
+        }
+        run.tell("0 shutdown");
+        prop_assert_eq!((run.main, run.probe), (None, None));
+    }
+
+    #[test]
+    fn a_primary_that_registers_is_taken_again_by_the_next_probe(
+        seed: u64,
+        failures in 0_usize..2,
+        step in 0_usize..4,
+    ) {
+        let mut run = Checked::new(seed);
+        establish_on_a_backup(&mut run);
+        let start = run.now;
+        for probe in 0..=failures {
+            while run.probes <= probe {
+                run.run(&Op::Tick);
+            }
+            let upto = if probe < failures { step } else { 4 };
+            for line in PROBE.iter().take(upto) {
+                run.tell(line);
+            }
+            if probe < failures {
+                run.tell("0 probe failed connect");
+            }
+        }
+        let status = run.tunnel.status();
+        prop_assert_eq!(status.device, DeviceState::Handshaking);
+        prop_assert_eq!(status.last_down.unwrap().reason, LastDownReason::PrimaryReturn);
+        prop_assert!(run.now - start <= Duration::from_secs(60 * (1 + failures as u64)));
     }
 
     #[test]

@@ -117,6 +117,15 @@ pub fn status(start: Instant, status: &CloudStatus) -> String {
     if let Some(at) = status.next_attempt_at {
         line += &format!(" next={}", time(start, at));
     }
+    if let Some(probe) = status.primary_probe {
+        line += " probe";
+        if let Some(failure) = probe.failure {
+            line += &format!("={}", failure.as_yang());
+        }
+        if let Some(at) = probe.next_at {
+            line += &format!("@{}", time(start, at));
+        }
+    }
     let keepalives = status.keepalives;
     if keepalives.sent > 0 {
         line += &format!(

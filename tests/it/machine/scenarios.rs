@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tether::model::settings::Secret;
 use tether::model::status::{LastDown, LastDownReason, Moment, Unbinding, UnbindingState};
-use tether::tunnel::machine::{Action, Attempt, Event, Start, Tunnel};
+use tether::tunnel::machine::{self, Action, Attempt, Event, Start, Tunnel};
 
 use super::render;
 use super::script::{Line, parse};
@@ -49,6 +49,7 @@ struct Player {
     start: Instant,
     now: Instant,
     asked: Attempt,
+    probed: Attempt,
     subconnections: Vec<(String, Attempt)>,
     log: String,
 }
@@ -61,6 +62,7 @@ impl Player {
             start,
             now: start,
             asked: Attempt::default(),
+            probed: Attempt::default(),
             subconnections: Vec::new(),
             log: String::new(),
         };
@@ -81,6 +83,7 @@ impl Player {
             Line::Pass => return,
             Line::Event(event) => event,
             Line::Reply(number, reply) => Event::Reply(number.unwrap_or(self.asked), reply),
+            Line::Probe(reply) => Event::Reply(self.probed, reply),
             Line::Subconnection(service, number, reply) => {
                 let known = self.subconnections.iter().rev();
                 let mut numbers = known.filter(|(name, _)| *name == service);
@@ -118,11 +121,14 @@ impl Player {
 
     fn note(&mut self, action: &Action) {
         match action {
-            Action::Resolve { attempt, .. }
-            | Action::Connect { attempt, .. }
-            | Action::Authenticate { attempt, .. }
-            | Action::Register { attempt, .. }
-            | Action::Upgrade { attempt, .. } => self.asked = *attempt,
+            Action::Resolve { attempt, line, .. }
+            | Action::Connect { attempt, line, .. }
+            | Action::Authenticate { attempt, line, .. }
+            | Action::Register { attempt, line, .. } => match line {
+                machine::Line::Main => self.asked = *attempt,
+                machine::Line::Probe => self.probed = *attempt,
+            },
+            Action::Upgrade { attempt, .. } => self.asked = *attempt,
             Action::OpenSubconnection {
                 attempt, service, ..
             } => self.subconnections.push((service.clone(), *attempt)),

@@ -1,14 +1,15 @@
 //! One line of a scenario ⇄ one event.
 //!
 //! `SECONDS WORD ARGUMENT…`. A reply is addressed to the action it answers; `#N` before the word addresses it to action
-//! N instead, which is how a late or repeated reply is told. `@SERVICE` before the word makes it a subconnection's.
+//! N instead, which is how a late or repeated reply is told. `@SERVICE` before the word makes it a subconnection's,
+//! `probe` the answer to the pending action of the primary's probe.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tether::model::settings::{CloudSettings, Secret};
+use tether::model::settings::{BackupServer, CloudSettings, Family, Secret};
 use tether::tunnel::machine::event::{AuthenticationOutcome, Cause, StepError, SubconnectionReply};
 use tether::tunnel::machine::{Attempt, CloseCode, Event, Reply};
 use tether::tunnel::target::{Discovered, origins, target};
@@ -22,6 +23,8 @@ pub enum Line {
     Event(Event),
     /// A reply to the main connection: to the pending action, or to the one named.
     Reply(Option<Attempt>, Reply),
+    /// A reply to the pending action of the probe.
+    Probe(Reply),
     /// A reply to a service's subconnection.
     Subconnection(String, Option<Attempt>, SubconnectionReply),
     /// Nothing happens but time.
@@ -45,6 +48,9 @@ pub fn parse(line: &str) -> (Duration, Line) {
             Line::Subconnection(service, number, subconnection(&words[1..])),
         );
     }
+    if words[0] == "probe" {
+        return (at, Line::Probe(reply(words[1], &words[2..])));
+    }
     let (word, arguments) = (words[0], &words[1..]);
     let line = match event(word, arguments) {
         Some(event) => Line::Event(event),
@@ -58,6 +64,10 @@ fn event(word: &str, arguments: &[&str]) -> Option<Event> {
     Some(match word {
         "target" => target_event(arguments),
         "interval" => Event::KeepaliveInterval(Duration::from_secs(arguments[0].parse().unwrap())),
+        "primary-return" => {
+            let minutes: u64 = arguments[0].parse().unwrap();
+            Event::PrimaryReturn((minutes > 0).then(|| Duration::from_secs(60 * minutes)))
+        }
         "services" => Event::Services(arguments.iter().map(|&s| s.to_owned()).collect()),
         "configured-code" => {
             Event::ConfiguredCode(arguments.first().map(|&code| Secret::new(code)))
@@ -71,7 +81,8 @@ fn event(word: &str, arguments: &[&str]) -> Option<Event> {
     })
 }
 
-/// `target [DOMAIN] [ipv6=DOMAIN] [port=N] [password=P] [source=A] [vpn=V] [trust=BYTE] [found=DOMAIN] [by=discovery]`
+/// `target [DOMAIN] [ipv6=DOMAIN] [port=N] [password=P] [source=A] [vpn=V] [trust=BYTE] [found=DOMAIN]
+/// [backup=DOMAIN|DOMAIN:PORT]… [backup6=DOMAIN]… [by=discovery]`
 fn target_event(arguments: &[&str]) -> Event {
     let mut settings = CloudSettings::default();
     let mut discovered = Discovered::default();
@@ -87,6 +98,8 @@ fn target_event(arguments: &[&str]) -> Event {
             Some(("trust", byte)) => {
                 settings.trust = Arc::new(BTreeSet::from([vec![byte.parse().unwrap()]]));
             }
+            Some(("backup", server)) => settings.backups.push(backup(Family::Ipv4, server)),
+            Some(("backup6", server)) => settings.backups.push(backup(Family::Ipv6, server)),
             Some(("found", domain)) => discovered.domain = Some(domain.to_owned()),
             Some(("by", "discovery")) => cause = Cause::Discovery,
             Some(("by", "rollback")) => cause = Cause::RolledBack,
@@ -97,6 +110,17 @@ fn target_event(arguments: &[&str]) -> Event {
         target: target(&settings, &discovered),
         origins: origins(&settings, &discovered),
         cause,
+    }
+}
+
+fn backup(family: Family, server: &str) -> BackupServer {
+    let (domain, port) = server.split_once(':').unwrap_or((server, ""));
+    BackupServer {
+        family,
+        domain: domain.to_owned(),
+        port: port.parse().ok(),
+        vpn_instance: None,
+        source_ip: None,
     }
 }
 
