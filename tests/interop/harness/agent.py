@@ -18,13 +18,13 @@ ANSWER = 20
 class Agent(program.Program):
     """An agent on a free port, ready when this returns; on this machine or on a host of harness/net.py."""
 
-    def __init__(self, directory, *options, password=PASSWORD, host=None):
+    def __init__(self, directory, *options, password=PASSWORD, host=None, wrapper=()):
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.state = directory / "state"
         env = {"TETHER_ADMIN_PASSWORD": password} if password else {}
         super().__init__(
-            [program.TETHER, "agent", "--state-dir", self.state, "--ssh", "127.0.0.1:0", "--serial-number", SERIAL,
+            [*wrapper, program.TETHER, "agent", "--state-dir", self.state, "--ssh", "127.0.0.1:0", "--serial-number", SERIAL,
              *options], directory / "agent.log", env, host)
         ready = self.lines[self.line(lambda line: line.startswith("tether: ready "))]
         self.port = int(ready.rpartition(":")[2])

@@ -35,6 +35,10 @@ class Cloud(program.Program):
         """Waits for a line with this text after the one that was waited for before."""
         self._read_up_to = 1 + self.line(lambda line: text in line, after=self._read_up_to)
 
+    def door(self):
+        """The port at which it lets managers through to the device."""
+        return int(self.lines[self.line(lambda line: line.startswith("cloud: netconf "))].rpartition(":")[2])
+
     def obey(self, command):
         self.say(command)
         self.sees(f"cloud: {command.split()[0]} done")

@@ -57,6 +57,19 @@ class Lab:
         needs("dnsmasq")
         return self.keep(Dns(self.folder("dns"), host or self.far, records, *options))
 
+    def dhcp(self, server, **offer):
+        """A DHCP server beside the cloud, of one of the classes of harness/dhcp.py."""
+        needs(server.program)
+        return self.keep(server(self.folder("dhcp"), self.far, "down0", **offer))
+
+    def client(self, client, **hook):
+        """A DHCP client, one of the functions of harness/dhcp.py, on the device, whose link loses its addresses first."""
+        needs(*client.programs)
+        self.device.ip("address flush dev up0 scope global")
+        self.device.hide("/etc", "/var/lib")
+        self.device.clear("/run")
+        return self.keep(client(self.folder("client"), self.device, "up0", **hook))
+
     def front(self, name, address, cloud):
         """nginx under this name, on port 443 of this address, in front of a cloud."""
         needs("nginx")
@@ -67,12 +80,12 @@ class Lab:
         deaf = self.keep(Program([sys.executable, "-c", DEAF, address], self.folder("deaf") / "log", host=self.far))
         deaf.line(lambda line: line == "deaf")
 
-    def orchestrator(self):
-        """A session with an agent on the device."""
-        agent = self.keep(Agent(self.folder("agent"), host=self.device))
+    def orchestrator(self, wrapper=()):
+        """A session with an agent on the device, which a command may start."""
+        agent = self.keep(Agent(self.folder("agent"), host=self.device, wrapper=wrapper))
         session = agent.connect_locally()
         self._ends.callback(session.close_session)
-        return Orchestrator(session)
+        return Orchestrator(session, agent)
 
     def join_instance(self, name, host):
         """A VPN instance of the device with a host behind it that has the addresses of the cloud's.

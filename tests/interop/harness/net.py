@@ -25,7 +25,7 @@ class Host:
     def __init__(self, name):
         self.name = name
         self._holder = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", HOLD], text=True,
+            ["unshare", "--net", "--mount", "--uts", "--propagation", "private", "sh", "-c", HOLD], text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
         if self._holder.stdout.readline() != "up\n":
             raise Unavailable(self._holder.communicate(timeout=DEADLINE)[1].strip())
@@ -33,7 +33,8 @@ class Host:
 
     def within(self, command):
         """The command that runs this one inside."""
-        return ["nsenter", f"--net={self.namespace}", f"--mount=/proc/{self.pid}/ns/mnt", *command]
+        return ["nsenter", f"--net={self.namespace}", f"--mount=/proc/{self.pid}/ns/mnt", f"--uts=/proc/{self.pid}/ns/uts",
+                *command]
 
     @property
     def namespace(self):
@@ -65,6 +66,11 @@ class Host:
             self.run("sh", "-ec", 'layer=$(mktemp -d); mount -t tmpfs tmpfs "$layer"; mkdir "$layer"/upper "$layer"/work; '
                      'mount -t overlay -o "lowerdir=$1,upperdir=$layer/upper,workdir=$layer/work" overlay "$1"; '
                      'umount --lazy "$layer"; rmdir "$layer"', "sh", path)
+
+    def clear(self, *paths):
+        """Puts nothing in the place of these directories, inside alone."""
+        for path in paths:
+            self.run("mount", "-t", "tmpfs", "tmpfs", path)
 
     def end(self):
         self._holder.stdin.close()

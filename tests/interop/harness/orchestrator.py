@@ -11,8 +11,8 @@ from .wait import DEADLINE, wait_until
 class Orchestrator:
     """A session with the agent, and what it looks for."""
 
-    def __init__(self, session):
-        self.session = session
+    def __init__(self, session, agent=None):
+        self.session, self.agent = session, agent
 
     def commit(self, *parts):
         """One commit of these edits."""

@@ -7,6 +7,7 @@ import textwrap
 
 from . import program
 from .certificates import issue
+from .wait import DEADLINE
 
 # Where .ci/counterparts unpacks packages of the distribution.
 UNPACKED = program.COUNTERPARTS / "debian"
@@ -27,13 +28,13 @@ class Server(program.Program):
     """A server whose log is its lines."""
 
     def __init__(self, command, directory, host, env=None):
-        super().__init__([find(command[0]), *command[1:]], directory / f"{command[0]}.log", libraries() | (env or {}), host,
+        super().__init__([find(command[0]), *command[1:]], directory / f"{os.path.basename(command[0])}.log", libraries() | (env or {}), host,
                          join=True)
         self._read_up_to = 0
 
-    def sees(self, pattern):
+    def sees(self, pattern, seconds=DEADLINE):
         """Waits for a line that has this after the one that was waited for before; the match."""
-        self._read_up_to = 1 + self.line(lambda line: re.search(pattern, line), after=self._read_up_to)
+        self._read_up_to = 1 + self.line(lambda line: re.search(pattern, line), self._read_up_to, seconds)
         return re.search(pattern, self.lines[self._read_up_to - 1])
 
 

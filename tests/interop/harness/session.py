@@ -161,13 +161,14 @@ class Session:
         return None
 
 
-def over_ssh(port, user, key, log):
-    """`ssh -s … netconf` with this private key and nothing of the machine's own configuration."""
+def over_ssh(port, user, key, log, host=None):
+    """`ssh -s … netconf` with this private key and nothing of the machine's own configuration, perhaps from a host."""
+    within = host.within if host else list
     with log.open("ab") as complaints:
         process = subprocess.Popen(
-            ["ssh", "-F", "none", "-p", str(port), "-i", str(key), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
+            within(["ssh", "-F", "none", "-p", str(port), "-i", str(key), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
              "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-             "-s", f"{user}@127.0.0.1", "netconf"],
+             "-s", f"{user}@127.0.0.1", "netconf"]),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True)
 
     def close():
