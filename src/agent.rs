@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -42,7 +42,7 @@ use crate::transport::local::LocalServer;
 use crate::transport::socket::SocketError;
 use crate::transport::ssh::{HostKey, HostKeyError, SshParts, SshServer};
 
-use crate::tunnel::driver::Identity;
+use crate::tunnel::driver::{Answered, Identity};
 use crate::tunnel::net::Surroundings;
 use crate::tunnel::record::{Record, TunnelStore};
 use crate::tunnel::service::netconf::{self, Netconf};
@@ -156,9 +156,12 @@ impl Agent {
         let (shutdown, stopping) = watch::channel(false);
         let (netconf, tunnelled) = Netconf::new();
         let modules = Modules::default();
+        let others = modules.clone();
         // The first of its name.
         let registered = modules.register(netconf::SERVICE, Arc::new(netconf)).ok();
-        let setup = tunnel_setup(schema, &device, &loaded, &store, modules);
+        let door: Arc<OnceLock<SshServer>> = Arc::default();
+        let answered = answered(&door);
+        let setup = tunnel_setup(schema, &device, &loaded, &store, modules, answered);
         let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
         let cloud = CloudConnection::new(tunnel, schema, Arc::clone(&key));
 
@@ -196,11 +199,13 @@ impl Agent {
         });
 
         let mut parts = JoinSet::new();
+        // Set this once.
+        let _ = door.set(ssh.clone());
         let through_tunnel = ssh.clone();
         parts.spawn(async move { ssh.run(doors.listeners).await });
         parts.spawn(async move { through_tunnel.run_tunnelled(tunnelled).await });
         parts.spawn(doors.local.run(serve, stopping.clone()));
-        parts.spawn(doors.control.run(control::handler(), stopping));
+        parts.spawn(doors.control.run(control::handler(others), stopping));
         parts.spawn(async move { drop(owner.await) });
         parts.spawn(async move { drop(driver.await) });
         Ok(Self {
@@ -375,6 +380,7 @@ fn tunnel_setup(
     loaded: &Loaded,
     store: &Arc<Store>,
     modules: Modules,
+    answered: Answered,
 ) -> tunnel::driver::Setup {
     let stored = loaded
         .meta
@@ -396,7 +402,21 @@ fn tunnel_setup(
         }),
         print_state: CloudConnection::print_state(schema),
         modules,
+        answered,
     }
+}
+
+/// What a teardown of the tunnel waits for: the SSH server knows, once there is one.
+fn answered(door: &Arc<OnceLock<SshServer>>) -> Answered {
+    let door = Arc::clone(door);
+    Box::new(move || {
+        let ssh = door.get().cloned();
+        Box::pin(async move {
+            if let Some(ssh) = ssh {
+                ssh.tunnel_answered().await;
+            }
+        })
+    })
 }
 
 /// Serves NETCONF on whatever stream a door hands over.

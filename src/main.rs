@@ -49,6 +49,17 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         control: Option<PathBuf>,
     },
+    /// Is a service of the cloud: COMMAND gets its subconnection on standard input and output, anew for each connection
+    Service {
+        /// Name of the service
+        name: String,
+        /// Control socket of the agent [default: control.sock in the state directory]
+        #[arg(long, value_name = "PATH")]
+        control: Option<PathBuf>,
+        /// Program and its arguments
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -61,6 +72,11 @@ fn main() -> ExitCode {
             password_stdin,
             control,
         } => dhcp_event(interface, domain, password_stdin, control),
+        Command::Service {
+            name,
+            control,
+            command,
+        } => service(&name, control, &command),
     };
     match done {
         Ok(code) => code,
@@ -198,6 +214,23 @@ fn dhcp_event(
     let control = socket_path(control, "control.sock")?;
     small_runtime()?.block_on(control::ask(&control, &request))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends with the agent, or on SIGTERM and SIGINT.
+fn service(name: &str, control: Option<PathBuf>, command: &[String]) -> Result<ExitCode, Failure> {
+    let control = socket_path(control, "control.sock")?;
+    small_runtime()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        control::service::program::run(&control, name, command, stop).await?;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// The first line of standard input without its end.

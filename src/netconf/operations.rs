@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::reply::Reply;
 use super::rpc::Rpc;
-use super::session::EndSwitch;
+use super::session::{EndSwitch, Owed};
 use crate::model::error::{Errors, RpcError};
 
 /// The number of a session, from 1 (RFC 6241, section 8.1).
@@ -34,6 +34,8 @@ pub struct Peer {
     pub groups: Vec<String>,
     /// Whether his session is a recovery session (RFC 8341, section 3.5.2) if access control locks him out.
     pub may_recover: bool,
+    /// Where his session says whether it owes him a reply.
+    pub owed: Owed,
 }
 
 /// Why a session ended (RFC 6470, section 2.2, `termination-reason`).

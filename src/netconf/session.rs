@@ -5,6 +5,7 @@
 
 mod input;
 mod output;
+mod owed;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use self::input::{Input, Item};
 use self::output::Output;
+use self::owed::Debt;
+pub use self::owed::Owed;
 use super::operations::{Control, Counters};
 pub use super::operations::{EndReason, Opened, Operations, Peer, SessionId, Transport};
 use super::reply::{self, Data, Reply, ReplyHead};
@@ -141,7 +144,7 @@ where
     let result = tokio::select! {
         biased;
         reason = switch.ended() => Ok(reason),
-        result = run(stream, &opened, &operations, &counters, limits) => result,
+        result = run(stream, &opened, &operations, &counters, limits, peer.owed.debt()) => result,
     };
     place.reason = match &result {
         Ok(reason) => *reason,
@@ -156,6 +159,7 @@ async fn run<S, O>(
     operations: &O,
     counters: &Counters,
     limits: watch::Receiver<Arc<Limits>>,
+    debt: Debt,
 ) -> Result<EndReason, SessionError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -182,6 +186,7 @@ where
         requests,
         output,
         framing,
+        debt,
     };
     let reading = async {
         input.read_all(queue).await;
@@ -227,6 +232,7 @@ struct Worker<'a, S, O> {
     requests: mpsc::Receiver<Item>,
     output: Output<S>,
     framing: Framing,
+    debt: Debt,
 }
 
 impl<S, O> Worker<'_, S, O>
@@ -239,12 +245,14 @@ where
             // While more requests wait, small replies share a write.
             if self.requests.is_empty() {
                 self.output.flush().await?;
+                self.debt.set(false);
             }
             let Some(item) = self.next().await else {
                 return Ok(EndReason::Timeout);
             };
             match item {
                 Item::Message { message, .. } => {
+                    self.debt.set(true);
                     if let Some(reason) = self.handle(&message).await? {
                         return Ok(reason);
                     }

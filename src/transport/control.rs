@@ -5,6 +5,7 @@
 //! said here decides where the tunnel goes.
 
 mod line;
+pub mod service;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,11 @@ pub enum Request {
             with = "line::clear_text"
         )]
         password: Option<Secret>,
+    },
+    /// To be the module of a service for as long as the stream lasts, which [`service`] is spoken on.
+    Service {
+        /// Name of the service.
+        name: String,
     },
 }
 

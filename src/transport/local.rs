@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::socket::{Kind, Socket, SocketError};
-use super::{Peer, Serve, Transport};
+use super::{Owed, Peer, Serve, Transport};
 
 /// The user whom root and the agent's own user are.
 const ADMIN: &str = "admin";
@@ -84,6 +84,7 @@ async fn peer(uid: Uid) -> Option<Peer> {
         source: None,
         groups,
         may_recover: owns_the_machine,
+        owed: Owed::default(),
     })
 }
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::model::tree::heap;
-pub use crate::netconf::session::{Peer, Transport};
+pub use crate::netconf::session::{Owed, Peer, Transport};
 
 pub mod control;
 pub mod local;

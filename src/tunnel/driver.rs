@@ -5,6 +5,7 @@
 //! each subconnection), which are told by bounded queues without waiting and end when they are dropped.
 
 mod expiry;
+mod gate;
 mod handle;
 mod line;
 mod saver;
@@ -33,6 +34,7 @@ use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
 use crate::tunnel::service::{Modules, Order as ServiceOrder, Registration};
 use crate::tunnel::state::Traffic;
 use crate::tunnel::target::Discovered;
+pub use gate::Answered;
 pub use handle::{Command, Handle, Reserved};
 use handle::{clocks, telemetry};
 pub use line::Identity;
@@ -75,6 +77,8 @@ pub struct Setup {
     pub print_state: PrintState,
     /// The service modules that there are from the start on; telemetry joins them.
     pub modules: Modules,
+    /// What a command that may take the tunnel down waits for, a second at most.
+    pub answered: Answered,
 }
 
 /// Starts the tunnel, which has no target until it is configured. The task ends once `stop` says so or every handle is
@@ -123,8 +127,10 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         announce: setup.announce,
     };
     let handle = Handle::new(commands, watched, modules, clock);
+    let (passed, admitted) = mpsc::channel(1);
+    tokio::spawn(gate::pass(commanded, passed, setup.answered));
     let task = tokio::spawn(async move {
-        driver.run(commanded, replied, stop).await;
+        driver.run(admitted, replied, stop).await;
         // The last record is on its way; a disk that hangs does not keep the agent from ending.
         if tokio::time::timeout(SAVE_BOUND, saver).await.is_err() {
             warn!("the disk took too long to store what the tunnel remembers");

@@ -21,6 +21,7 @@ mod plain_model;
 mod rfc6241;
 mod round_trip;
 mod schema;
+mod services;
 mod source;
 mod steps;
 mod support;

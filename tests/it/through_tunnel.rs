@@ -144,3 +144,48 @@ async fn with_the_service_disabled_nobody_comes_through() {
     assert_eq!(read.unwrap_or(0), 0);
     device.stop().await;
 }
+
+/// The times that a reply has to win the race against the teardown that it answers.
+const TIMES: usize = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_moves_the_tunnel_it_came_through_is_answered_first() {
+    let mut device = Device::connected().await;
+    let first = device.cloud.addr().port();
+    let address = "127.0.0.1:0".parse().unwrap();
+    let second = device.cloud.listen(address).await.unwrap().port();
+    for time in 0..TIMES {
+        let mut manager = device.through_cloud().await;
+        let mark = device.cloud.mark();
+        let port = [second, first][time % 2];
+        let server = cloud_management(&format!("<server><port>{port}</port></server>"));
+        let edit = manager.session.edit_config("candidate", &server);
+        edit.await.unwrap();
+        // An error of the transport here is the reply that was lost.
+        let commit = manager.session.commit().await;
+        commit.unwrap_or_else(|error| panic!("commit {time}: {error}"));
+        manager.ended().await;
+        device.netconf_comes_back(mark).await;
+        let state = device.up().await;
+        assert!(state.is("server-port", &port.to_string()));
+        assert!(state.is("last-down/reason", "configuration-changed"));
+    }
+    device.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_of_the_tunnel_it_came_through_is_answered_first() {
+    let mut device = Device::connected().await;
+    let reset = cloud_management("<reset-tunnel/>");
+    let rpc = format!(r#"<action xmlns="urn:ietf:params:xml:ns:yang:1">{reset}</action>"#);
+    for time in 0..10 {
+        let mut manager = device.through_cloud().await;
+        let mark = device.cloud.mark();
+        let done = manager.session.rpc(&rpc).await;
+        done.unwrap_or_else(|error| panic!("reset {time}: {error}"));
+        manager.ended().await;
+        device.netconf_comes_back(mark).await;
+        device.up().await;
+    }
+    device.stop().await;
+}

@@ -91,6 +91,7 @@ impl Pair {
             announce: CloudConnection::announce(schema, |_, _| {}),
             print_state: CloudConnection::print_state(schema),
             modules: Modules::default(),
+            answered: Box::new(|| Box::pin(std::future::ready(()))),
         };
         let (handle, task) = driver::start(setup, stopped);
         let connection = CloudConnection::new(handle.clone(), schema, key.clone());

@@ -13,8 +13,9 @@ use tracing::{debug, info};
 use super::admission::Slot;
 use super::handler::{Connection, Progress};
 use super::line::{Hangup, Line};
+use super::tunnelled::Manager;
 use super::{ConnectionError, Shared, Source};
-use crate::transport::{ByteStream, stopped};
+use crate::transport::{ByteStream, Owed, stopped};
 
 /// A connection that serves nobody after its login, or any more, ends after this time.
 const IDLE: Duration = Duration::from_secs(60);
@@ -48,7 +49,8 @@ pub(super) async fn serve(
     };
     let deadline = Instant::now() + login_timeout;
     let (sender, progress) = watch::channel(Progress::default());
-    let handler = Connection::new(shared.clone(), source, hangup.clone(), sender);
+    let owed = Owed::default();
+    let handler = Connection::new(shared.clone(), source, hangup.clone(), sender, owed.clone());
     let line = Line::new(stream, &hangup, write_timeout);
     // The wait for the client's identification string is the one thing the library does before its own task exists.
     let begun = tokio::select! {
@@ -59,6 +61,13 @@ pub(super) async fn serve(
         Err(_) => End::LoginTimeout,
         Ok(Err(error)) => End::Gone(Err(error)),
         Ok(Ok(session)) => {
+            let _entry = (source == Source::CloudTunnel).then(|| {
+                shared.tunnelled.enter(Manager {
+                    handle: session.handle(),
+                    owed,
+                    progress: progress.clone(),
+                })
+            });
             let mut life = Life {
                 shared: &shared,
                 session,

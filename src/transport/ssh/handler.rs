@@ -23,7 +23,7 @@ use super::inbox::Inbox;
 use super::line::Hangup;
 use super::login::{Login, Verdict};
 use super::{ConnectionError, Shared, Source, WINDOW};
-use crate::transport::{Peer, Transport};
+use crate::transport::{Owed, Peer, Transport};
 
 /// Window of a client that must wait. One is not possible: the library opens a window when less than half is left.
 const CLOSED_WINDOW: u32 = 2;
@@ -47,6 +47,7 @@ pub(super) struct Connection {
     login: Login,
     source: Source,
     progress: watch::Sender<Progress>,
+    owed: Owed,
     channels: HashMap<ChannelId, OpenChannel>,
     channels_in_all: usize,
 }
@@ -63,12 +64,14 @@ impl Connection {
         source: Source,
         hangup: Hangup,
         progress: watch::Sender<Progress>,
+        owed: Owed,
     ) -> Self {
         Self {
             login: Login::new(shared.clone(), source, hangup),
             shared,
             source,
             progress,
+            owed,
             channels: HashMap::new(),
             channels_in_all: 0,
         }
@@ -108,6 +111,7 @@ impl Connection {
             // The users of ietf-system have no groups of their own.
             groups: Vec::new(),
             may_recover: false,
+            owed: self.owed.clone(),
         };
         self.shared.counters.sessions.fetch_add(1, Relaxed);
         let running = Running::new(self.progress.clone());

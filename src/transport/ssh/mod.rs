@@ -24,6 +24,7 @@ use tracing::warn;
 use self::admission::{Admission, Admitted};
 use self::line::Hangup;
 use self::throttle::Throttle;
+use self::tunnelled::Tunnelled;
 use super::{ByteStream, Leavers, Serve, stopped};
 use crate::model::settings::Limits;
 
@@ -39,6 +40,7 @@ mod login;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod tunnelled;
 
 pub use counters::Counters;
 pub use host_key::{FILE_NAME as HOST_KEY_FILE, HostKey, HostKeyError};
@@ -106,6 +108,7 @@ struct Shared {
     throttle: Mutex<Throttle>,
     hashing: Semaphore,
     admission: Admission,
+    tunnelled: Tunnelled,
     /// File descriptors that the process may have.
     descriptors: usize,
 }
@@ -138,6 +141,7 @@ impl SshServer {
             throttle: Mutex::default(),
             hashing: Semaphore::new(HASHING),
             admission: Admission::default(),
+            tunnelled: Tunnelled::default(),
             descriptors: descriptors(),
         }))
     }
@@ -203,6 +207,11 @@ impl SshServer {
         }
         drop(streams);
         while connections.join_next().await.is_some() {}
+    }
+
+    /// Ends once managers who came through the cloud tunnel have every reply to what they have asked.
+    pub async fn tunnel_answered(&self) {
+        self.0.tunnelled.answered().await;
     }
 
     async fn accept(&self, listener: TcpListener) {

@@ -5,6 +5,7 @@
 //! [`SubconnectionReply`](crate::tunnel::machine::event::SubconnectionReply); the machine decides what follows. Whatever
 //! a module does, it does in the task of its own subconnection.
 
+pub mod external;
 mod listener;
 mod modules;
 pub mod netconf;

@@ -14,7 +14,7 @@ use tether::model::schema::{ExtraModule, Schema};
 use tether::model::settings::Limits;
 use tether::model::tree::Tree;
 use tether::netconf::server::Server;
-use tether::netconf::session::{Peer, Transport, serve};
+use tether::netconf::session::{Owed, Peer, Transport, serve};
 use tether::protocol::client::Client;
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
@@ -120,5 +120,6 @@ pub fn peer(user: &str) -> Peer {
         source: None,
         groups: Vec::new(),
         may_recover: false,
+        owed: Owed::default(),
     }
 }

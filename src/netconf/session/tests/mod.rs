@@ -111,6 +111,7 @@ impl Client {
             source: None,
             groups: Vec::new(),
             may_recover: false,
+            owed: Owed::default(),
         };
         let task = tokio::spawn(serve(theirs, peer, server.clone(), receiver));
         Self {
