@@ -6,6 +6,7 @@ import pytest
 from harness.cloud import DOMAIN, PASSWORD
 from harness.config import CLOUD as NAMESPACE
 from harness.config import authorized_key, known, resolvers, server, static_host, trust
+from harness.config import cloud as settings
 from harness.lab import CLOUD, CLOUD6, DEVICE
 from harness.session import over_ssh
 from harness.wait import wait_until
@@ -160,3 +161,17 @@ def test_with_50_ms_each_way_a_tunnel_is_back_within_five_and_a_half_round_trips
     best = min(seconds() for _ in range(5))
     session.close()
     assert best <= 5.5 * 0.1 + 0.03
+
+
+def test_backup_servers_of_either_family_carry_the_tunnel_in_their_order(lab):
+    primary, backup = lab.cloud(CLOUD), lab.cloud(f"[{CLOUD6}]", names=["backup.example"])
+    lab.dns({DOMAIN: [CLOUD], "backup.example": [CLOUD6]})
+    orchestrator = lab.orchestrator()
+    backups = "".join(f"<backup-server><address-family>{family}</address-family><domain>{domain}</domain></backup-server>"
+                      for family, domain in (("ipv4", "none.example"), ("ipv6", "backup.example")))
+    orchestrator.commit(known(), trust(primary.ca), trust(backup.ca, "other lab"), settings(backups), resolvers(CLOUD))
+    assert orchestrator.sees_established()["server-domain"] == DOMAIN
+    primary.kill()
+    backup.sees("main connection up")
+    state = orchestrator.sees_established()
+    assert (state["server-domain"], state["server-address"]) == ("backup.example", CLOUD6)

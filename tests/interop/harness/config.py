@@ -25,9 +25,9 @@ def server(inside):
     return cloud(f"<server>{inside}</server>")
 
 
-def trust(anchor):
+def trust(anchor, name="lab"):
     """The certificate (PEM) of the authority that the cloud's must be from."""
-    return cloud(f"<trust><trust-anchor><name>lab</name><certificate>{anchor.strip()}</certificate></trust-anchor></trust>")
+    return cloud(f"<trust><trust-anchor><name>{name}</name><certificate>{anchor.strip()}</certificate></trust-anchor></trust>")
 
 
 def resolver(inside):
