@@ -2,7 +2,7 @@
 //! once and comes back (cloud-protocol.md, "Retry").
 //!
 //! Nothing here waits or does I/O: a queue of what happens when stands for the network and for the clock, so that an
-//! hour of a hundred thousand devices takes seconds and comes out the same each time.
+//! hour of a hundred thousand devices passes in less than a minute and comes out the same each time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

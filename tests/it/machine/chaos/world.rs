@@ -1,0 +1,418 @@
+//! The network and the clouds of a run, in virtual time: what comes back for each action, and when.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::{Duration, Instant};
+
+use tether::model::settings::Secret;
+use tether::tunnel::machine::event::{AuthenticationOutcome, Step, StepError, SubconnectionReply};
+use tether::tunnel::machine::{Action, Attempt, CloseCode, Event, Reply};
+use tether::tunnel::wire::{
+    CloudMessage, DeviceMessage, Listed, RegistrationAnswer, UnbindAnswer, UpgradeRefusal,
+};
+
+/// The services that a list may have.
+pub const SERVICES: [&str; 3] = ["netconf", "telemetry", "x-log"];
+
+/// How a part of the world behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    Right,
+    /// No answer at all.
+    Silent,
+    /// The connection ends instead of an answer.
+    Lost,
+    /// The step fails.
+    Failed(StepError),
+    /// 503, with or without `Retry-After` in seconds.
+    Busy(Option<u64>),
+    /// A refusal that a person has to lift.
+    Refused,
+    /// 401 at registration and upgrade, a challenge with `Connection: close` at authentication.
+    Again,
+}
+
+/// Where a manner shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    Dns,
+    Path,
+    Tls,
+    Authentication,
+    Registration,
+    Upgrade,
+    List,
+    Keepalive,
+    Unbind,
+    Service(usize),
+}
+
+/// The connection that the device has, as the cloud sees it.
+struct Connection {
+    /// The number of what the device asked last on it.
+    asked: Attempt,
+    upgraded: bool,
+    /// The cloud has ended it, and the device may not know.
+    dead: bool,
+}
+
+pub struct World {
+    pub now: Instant,
+    manners: BTreeMap<Place, Manner>,
+    delay: Duration,
+    main: Option<Connection>,
+    services: BTreeMap<Attempt, usize>,
+    pub list: Vec<(usize, u32)>,
+    pub is_bound: bool,
+    coming: BinaryHeap<Reverse<(Instant, u64)>>,
+    events: BTreeMap<u64, Event>,
+    numbers: u64,
+}
+
+impl World {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            now,
+            manners: BTreeMap::new(),
+            delay: Duration::from_millis(20),
+            main: None,
+            services: BTreeMap::new(),
+            list: vec![(0, 0), (1, 0)],
+            is_bound: false,
+            coming: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            numbers: 0,
+        }
+    }
+
+    pub fn set(&mut self, place: Place, manner: Manner) {
+        self.manners.insert(place, manner);
+    }
+
+    pub fn set_delay(&mut self, delay: Duration) {
+        self.delay = delay;
+    }
+
+    /// Everything is right again; a list that was on its way when the path was cut arrives.
+    pub fn heal(&mut self) {
+        self.manners.clear();
+        self.delay = Duration::from_millis(20);
+        self.is_bound = false;
+        self.say(self.list_message());
+    }
+
+    pub fn has_main(&self) -> bool {
+        self.main.is_some()
+    }
+
+    /// When the next thing comes.
+    pub fn next(&self) -> Option<Instant> {
+        self.coming.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes what comes now.
+    pub fn take(&mut self) -> Option<Event> {
+        let Reverse((at, number)) = *self.coming.peek()?;
+        if at > self.now {
+            return None;
+        }
+        self.coming.pop();
+        let event = self.events.remove(&number)?;
+        // After such a word the network has no connection any more, and reports nothing more of it.
+        if let Event::Reply(attempt, Reply::Lost | Reply::Closed(_) | Reply::Failed(_)) = &event
+            && self
+                .main
+                .as_ref()
+                .is_some_and(|main| main.asked == *attempt)
+        {
+            self.main = None;
+        }
+        Some(event)
+    }
+
+    fn come(&mut self, after: Duration, event: Event) {
+        self.numbers += 1;
+        self.coming.push(Reverse((self.now + after, self.numbers)));
+        self.events.insert(self.numbers, event);
+    }
+
+    fn main_says(&mut self, attempt: Attempt, reply: Reply) {
+        self.come(self.delay, Event::Reply(attempt, reply));
+    }
+
+    fn service_says(&mut self, attempt: Attempt, reply: SubconnectionReply) {
+        self.come(self.delay, Event::SubconnectionReply(attempt, reply));
+    }
+
+    fn manner(&self, place: Place) -> Manner {
+        self.manners.get(&place).copied().unwrap_or(Manner::Right)
+    }
+
+    /// Whether anything gets through.
+    fn is_cut(&self) -> bool {
+        self.manner(Place::Path) == Manner::Silent
+    }
+
+    /// The cloud ends every connection; a device that is cut off does not hear of it.
+    pub fn kill(&mut self, reply: Reply) {
+        let cut = self.is_cut();
+        if let Some(main) = &mut self.main {
+            main.dead = true;
+            let (attempt, upgraded) = (main.asked, main.upgraded);
+            if !cut {
+                let reply = if upgraded { reply } else { Reply::Lost };
+                self.main_says(attempt, reply);
+            }
+        }
+        for attempt in self.services.keys().copied().collect::<Vec<_>>() {
+            if !cut {
+                self.service_says(attempt, SubconnectionReply::Lost);
+            }
+        }
+        self.services.clear();
+    }
+
+    /// Ends the subconnections of a service.
+    pub fn end_service(&mut self, service: usize, reply: &SubconnectionReply) {
+        let of_it = self.services.iter().filter(|(_, one)| **one == service);
+        for attempt in of_it.map(|(attempt, _)| *attempt).collect::<Vec<_>>() {
+            self.services.remove(&attempt);
+            self.service_says(attempt, reply.clone());
+        }
+    }
+
+    /// Says something unasked on an established connection.
+    pub fn say(&mut self, message: CloudMessage) {
+        let established = self
+            .main
+            .as_ref()
+            .filter(|main| main.upgraded && !main.dead);
+        if let Some(attempt) = established.map(|main| main.asked)
+            && !self.is_cut()
+        {
+            self.main_says(attempt, Reply::Message(message));
+        }
+    }
+
+    pub fn list_message(&self) -> CloudMessage {
+        let listed = self.list.iter().map(|(service, revision)| Listed {
+            service: SERVICES[*service].to_owned(),
+            url: format!("wss://cloud.com/{service}/{revision}")
+                .parse()
+                .unwrap(),
+        });
+        CloudMessage::Subconnections(listed.collect())
+    }
+
+    /// Does what the machine orders. Panics when the order has no sense in this world.
+    pub fn perform(&mut self, action: Action) {
+        match action {
+            Action::Resolve { attempt, .. } => match self.manner(Place::Dns) {
+                Manner::Silent => {}
+                Manner::Right => {
+                    let address = vec!["10.1.1.1".parse().unwrap()];
+                    self.main_says(attempt, Reply::Resolved(address));
+                }
+                _ => self.main_says(attempt, Reply::Failed(StepError::Dns)),
+            },
+            Action::Connect { attempt, .. } => self.connect(attempt),
+            Action::Authenticate {
+                attempt,
+                unbinding_code,
+                ..
+            } => self.asked(attempt, Place::Authentication, |world| {
+                world.authenticate(unbinding_code)
+            }),
+            Action::Register { attempt, .. } => {
+                self.asked(attempt, Place::Registration, Self::register);
+            }
+            Action::Upgrade { attempt, .. } => self.asked(attempt, Place::Upgrade, Self::upgrade),
+            Action::Send(message) => self.hear(&message),
+            Action::Close(_) | Action::Abort => self.main = None,
+            Action::OpenSubconnection {
+                attempt, service, ..
+            } => self.open(attempt, &service),
+            Action::PingSubconnection(attempt) => self.ping(attempt),
+            Action::CloseSubconnection(attempt, _) => drop(self.services.remove(&attempt)),
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, attempt: Attempt) {
+        assert!(self.main.is_none(), "a second main connection");
+        self.main = Some(Connection {
+            asked: attempt,
+            upgraded: false,
+            dead: false,
+        });
+        match (self.manner(Place::Path), self.manner(Place::Tls)) {
+            (Manner::Silent, _) => {}
+            (Manner::Right, tls) => {
+                let address = "10.1.1.1".parse().unwrap();
+                self.main_says(attempt, Reply::TcpConnected(address));
+                match tls {
+                    Manner::Silent => {}
+                    Manner::Right => {
+                        let connected = Reply::Connected { clock_unset: false };
+                        self.come(self.delay * 2, Event::Reply(attempt, connected));
+                    }
+                    _ => self.main_says(attempt, Reply::Failed(StepError::Tls)),
+                }
+            }
+            (Manner::Failed(error), _) => self.main_says(attempt, Reply::Failed(error)),
+            _ => self.main_says(attempt, Reply::Failed(StepError::Connect)),
+        }
+    }
+
+    /// A request on the main connection; what is right is for `answer` to say.
+    fn asked(&mut self, attempt: Attempt, place: Place, answer: impl FnOnce(&mut Self) -> Reply) {
+        let cut = self.is_cut();
+        let main = self.main.as_mut().expect("a request without a connection");
+        main.asked = attempt;
+        if cut {
+            return;
+        }
+        let reply = match self.manner(place) {
+            _ if self.main.as_ref().is_some_and(|main| main.dead) => Reply::Lost,
+            Manner::Silent => return,
+            Manner::Lost => Reply::Lost,
+            Manner::Failed(error) => Reply::Failed(error),
+            _ => answer(self),
+        };
+        self.main_says(attempt, reply);
+    }
+
+    fn authenticate(&mut self, code: Option<Secret>) -> Reply {
+        use AuthenticationOutcome as Outcome;
+        let right = code.is_some_and(|code| code.reveal() == "right");
+        self.is_bound &= !right;
+        let outcome = match self.manner(Place::Authentication) {
+            Manner::Busy(after) => Outcome::Busy {
+                retry_after: after.map(Duration::from_secs),
+            },
+            Manner::Refused => Outcome::PasswordRefused,
+            Manner::Again => Outcome::AskAgain,
+            _ if self.is_bound => Outcome::BoundToAnotherUser,
+            _ => Outcome::Granted {
+                token: Secret::new("token"),
+            },
+        };
+        let reusable = outcome != Outcome::AskAgain;
+        Reply::Authentication { outcome, reusable }
+    }
+
+    fn register(&mut self) -> Reply {
+        let answer = match self.manner(Place::Registration) {
+            Manner::Busy(after) => RegistrationAnswer::Busy {
+                retry_after: after.map(Duration::from_secs),
+            },
+            Manner::Refused => RegistrationAnswer::Failed { status: 400 },
+            Manner::Again => RegistrationAnswer::TokenExpired,
+            _ => RegistrationAnswer::Success {
+                url: "wss://cloud.com/connection".parse().unwrap(),
+                session: "session".into(),
+            },
+        };
+        Reply::Registration {
+            answer,
+            reusable: true,
+        }
+    }
+
+    fn upgrade(&mut self) -> Reply {
+        let refusal = match self.manner(Place::Upgrade) {
+            Manner::Busy(after) => UpgradeRefusal::Busy {
+                retry_after: after.map(Duration::from_secs),
+            },
+            Manner::Refused => UpgradeRefusal::Failed { status: 404 },
+            Manner::Again => UpgradeRefusal::TokenExpired,
+            _ => {
+                if let Some(main) = &mut self.main {
+                    main.upgraded = true;
+                }
+                return Reply::Upgraded;
+            }
+        };
+        Reply::UpgradeRefused {
+            refusal,
+            reusable: true,
+        }
+    }
+
+    fn hear(&mut self, message: &DeviceMessage) {
+        let main = self.main.as_ref().expect("a message without a connection");
+        assert!(main.upgraded, "a message before the 101");
+        let (attempt, dead) = (main.asked, main.dead);
+        if self.is_cut() {
+            return;
+        }
+        if dead {
+            return self.main_says(attempt, Reply::Lost);
+        }
+        let (place, right) = match message {
+            DeviceMessage::SubconnectionsRequest { .. } => (Place::List, self.list_message()),
+            DeviceMessage::Keepalive { sequence } => {
+                let sequence = *sequence;
+                (Place::Keepalive, CloudMessage::KeepaliveReply { sequence })
+            }
+            DeviceMessage::Unbind { code, id } => {
+                let answer = match code.reveal() {
+                    "right" => UnbindAnswer::Accepted,
+                    _ => UnbindAnswer::Refused {
+                        reason: "code-invalid".into(),
+                    },
+                };
+                (
+                    Place::Unbind,
+                    CloudMessage::UnbindResult { id: *id, answer },
+                )
+            }
+        };
+        let reply = match self.manner(place) {
+            Manner::Right => Reply::Message(right),
+            Manner::Silent => return,
+            Manner::Lost => Reply::Lost,
+            Manner::Busy(_) => Reply::Message(CloudMessage::Unknown),
+            _ => Reply::Violation(CloseCode::PROTOCOL),
+        };
+        self.main_says(attempt, reply);
+    }
+
+    fn open(&mut self, attempt: Attempt, service: &str) {
+        assert!(
+            self.main.is_some(),
+            "a subconnection without its main connection"
+        );
+        let service = SERVICES.iter().position(|one| *one == service).unwrap();
+        for step in [Step::Resolve, Step::Tcp] {
+            self.service_says(attempt, SubconnectionReply::Step(step));
+        }
+        if self.is_cut() {
+            return;
+        }
+        let reply = match self.manner(Place::Service(service)) {
+            Manner::Right => {
+                self.services.insert(attempt, service);
+                SubconnectionReply::Upgraded
+            }
+            Manner::Silent => return,
+            Manner::Lost => SubconnectionReply::Lost,
+            Manner::Failed(error) => SubconnectionReply::Failed(error),
+            Manner::Busy(after) => SubconnectionReply::Refused(UpgradeRefusal::Busy {
+                retry_after: after.map(Duration::from_secs),
+            }),
+            Manner::Refused => SubconnectionReply::Refused(UpgradeRefusal::Failed { status: 404 }),
+            Manner::Again => SubconnectionReply::Refused(UpgradeRefusal::TokenExpired),
+        };
+        self.service_says(attempt, reply);
+    }
+
+    fn ping(&mut self, attempt: Attempt) {
+        if let Some(service) = self.services.get(&attempt)
+            && self.manner(Place::Service(*service)) == Manner::Right
+            && !self.is_cut()
+        {
+            self.service_says(attempt, SubconnectionReply::Alive);
+        }
+    }
+}
