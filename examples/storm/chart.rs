@@ -136,7 +136,7 @@ impl Figure {
     }
 
     /// All of it.
-    pub fn to_svg(mut self) -> String {
+    pub fn into_svg(mut self) -> String {
         let mut x = MARGIN.0;
         for (color, label) in CURVES {
             let _ = writeln!(

@@ -146,5 +146,5 @@ fn draw(pairs: &[Pair], devices: usize) -> String {
         });
         figure.share(column, end, &shares);
     }
-    figure.to_svg()
+    figure.into_svg()
 }
