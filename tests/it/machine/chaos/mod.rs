@@ -92,7 +92,7 @@ impl Run {
         assert!(kept < MOST_STATE, "seed {}: it keeps {kept}", self.seed);
         self.tell(Event::Shutdown);
         assert!(
-            !self.world.has_main(),
+            !self.world.has_main() && !self.world.has_probe(),
             "seed {}: a connection is left",
             self.seed
         );
@@ -101,7 +101,7 @@ impl Run {
 
     fn tell_of(&self, what: &str) {
         if self.is_told {
-            println!("{:?} {what}", self.world.now - self.start);
+            eprintln!("{:?} {what}", self.world.now - self.start);
         }
     }
 
@@ -123,7 +123,7 @@ impl Run {
             }
             Deed::Delay(delay) => self.world.set_delay(delay),
             Deed::Bind => self.world.is_bound = true,
-            Deed::Kill(reply) => self.world.kill(reply),
+            Deed::Kill(reply) => self.world.kill(&reply),
             Deed::EndService(service, reply) => self.world.end_service(service, &reply),
             Deed::Say(message) => {
                 if let CloudMessage::Disconnect { retry_after, .. } = &message {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use tether::model::settings::Secret;
-use tether::tunnel::machine::event::{AuthenticationOutcome, Step, StepError, SubconnectionReply};
+use tether::tunnel::machine::event::{
+    AuthenticationOutcome, Line, Step, StepError, SubconnectionReply,
+};
 use tether::tunnel::machine::{Action, Attempt, CloseCode, Event, Reply};
 use tether::tunnel::wire::{
     CloudMessage, DeviceMessage, Listed, RegistrationAnswer, UnbindAnswer, UpgradeRefusal,
@@ -47,7 +49,7 @@ pub enum Place {
     Service(usize),
 }
 
-/// The connection that the device has, as the cloud sees it.
+/// A connection that the device has, as the cloud sees it.
 struct Connection {
     /// The number of what the device asked last on it.
     asked: Attempt,
@@ -61,6 +63,7 @@ pub struct World {
     manners: BTreeMap<Place, Manner>,
     delay: Duration,
     main: Option<Connection>,
+    probe: Option<Connection>,
     services: BTreeMap<Attempt, usize>,
     pub list: Vec<(usize, u32)>,
     pub is_bound: bool,
@@ -76,6 +79,7 @@ impl World {
             manners: BTreeMap::new(),
             delay: Duration::from_millis(20),
             main: None,
+            probe: None,
             services: BTreeMap::new(),
             list: vec![(0, 0), (1, 0)],
             is_bound: false,
@@ -105,6 +109,17 @@ impl World {
         self.main.is_some()
     }
 
+    pub fn has_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
+    fn on(&mut self, line: Line) -> &mut Option<Connection> {
+        match line {
+            Line::Main => &mut self.main,
+            Line::Probe => &mut self.probe,
+        }
+    }
+
     /// When the next thing comes.
     pub fn next(&self) -> Option<Instant> {
         self.coming.peek().map(|Reverse((at, _))| *at)
@@ -119,13 +134,10 @@ impl World {
         self.coming.pop();
         let event = self.events.remove(&number)?;
         // After such a word the network has no connection any more, and reports nothing more of it.
-        if let Event::Reply(attempt, Reply::Lost | Reply::Closed(_) | Reply::Failed(_)) = &event
-            && self
-                .main
-                .as_ref()
-                .is_some_and(|main| main.asked == *attempt)
-        {
-            self.main = None;
+        if let Event::Reply(attempt, Reply::Lost | Reply::Closed(_) | Reply::Failed(_)) = &event {
+            for line in [&mut self.main, &mut self.probe] {
+                line.take_if(|connection| connection.asked == *attempt);
+            }
         }
         Some(event)
     }
@@ -154,13 +166,16 @@ impl World {
     }
 
     /// The cloud ends every connection; a device that is cut off does not hear of it.
-    pub fn kill(&mut self, reply: Reply) {
+    pub fn kill(&mut self, reply: &Reply) {
         let cut = self.is_cut();
-        if let Some(main) = &mut self.main {
-            main.dead = true;
-            let (attempt, upgraded) = (main.asked, main.upgraded);
+        for line in [Line::Main, Line::Probe] {
+            let Some(connection) = self.on(line) else {
+                continue;
+            };
+            connection.dead = true;
+            let (attempt, upgraded) = (connection.asked, connection.upgraded);
             if !cut {
-                let reply = if upgraded { reply } else { Reply::Lost };
+                let reply = if upgraded { reply.clone() } else { Reply::Lost };
                 self.main_says(attempt, reply);
             }
         }
@@ -215,20 +230,28 @@ impl World {
                 }
                 _ => self.main_says(attempt, Reply::Failed(StepError::Dns)),
             },
-            Action::Connect { attempt, .. } => self.connect(attempt),
+            Action::Connect { attempt, line, .. } => self.connect(attempt, line),
             Action::Authenticate {
                 attempt,
+                line,
                 unbinding_code,
                 ..
-            } => self.asked(attempt, Place::Authentication, |world| {
+            } => self.asked(attempt, line, Place::Authentication, |world| {
                 world.authenticate(unbinding_code)
             }),
-            Action::Register { attempt, .. } => {
-                self.asked(attempt, Place::Registration, Self::register);
+            Action::Register { attempt, line, .. } => {
+                self.asked(attempt, line, Place::Registration, Self::register);
             }
-            Action::Upgrade { attempt, .. } => self.asked(attempt, Place::Upgrade, Self::upgrade),
+            Action::Upgrade { attempt, .. } => {
+                self.asked(attempt, Line::Main, Place::Upgrade, Self::upgrade);
+            }
             Action::Send(message) => self.hear(&message),
-            Action::Close(_) | Action::Abort => self.main = None,
+            Action::Promote => {
+                assert!(self.main.is_none(), "a second main connection");
+                self.main = self.probe.take();
+            }
+            Action::Close(_) => self.main = None,
+            Action::Abort(line) => *self.on(line) = None,
             Action::OpenSubconnection {
                 attempt, service, ..
             } => self.open(attempt, &service),
@@ -238,9 +261,9 @@ impl World {
         }
     }
 
-    fn connect(&mut self, attempt: Attempt) {
-        assert!(self.main.is_none(), "a second main connection");
-        self.main = Some(Connection {
+    fn connect(&mut self, attempt: Attempt, line: Line) {
+        assert!(self.on(line).is_none(), "a second connection: {line:?}");
+        *self.on(line) = Some(Connection {
             asked: attempt,
             upgraded: false,
             dead: false,
@@ -264,16 +287,24 @@ impl World {
         }
     }
 
-    /// A request on the main connection; what is right is for `answer` to say.
-    fn asked(&mut self, attempt: Attempt, place: Place, answer: impl FnOnce(&mut Self) -> Reply) {
+    /// A request on a line; what is right is for `answer` to say.
+    fn asked(
+        &mut self,
+        attempt: Attempt,
+        line: Line,
+        place: Place,
+        answer: impl FnOnce(&mut Self) -> Reply,
+    ) {
         let cut = self.is_cut();
-        let main = self.main.as_mut().expect("a request without a connection");
-        main.asked = attempt;
+        let connection = self.on(line).as_mut();
+        let connection = connection.expect("a request without a connection");
+        connection.asked = attempt;
+        let dead = connection.dead;
         if cut {
             return;
         }
         let reply = match self.manner(place) {
-            _ if self.main.as_ref().is_some_and(|main| main.dead) => Reply::Lost,
+            _ if dead => Reply::Lost,
             Manner::Silent => return,
             Manner::Lost => Reply::Lost,
             Manner::Failed(error) => Reply::Failed(error),
