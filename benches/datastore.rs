@@ -53,6 +53,7 @@ fn edit_and_commit(datastore: &mut Datastore, keepalive: usize) {
         user: "admin".to_owned(),
         groups: Vec::new(),
         recovery: true,
+        host: None,
         source: "netconf",
         at: SystemTime::UNIX_EPOCH,
     };

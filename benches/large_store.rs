@@ -53,6 +53,7 @@ fn author() -> Author {
         user: "admin".to_owned(),
         groups: Vec::new(),
         recovery: true,
+        host: None,
         source: "netconf",
         at: SystemTime::UNIX_EPOCH,
     }

@@ -3,6 +3,7 @@
 mod command;
 mod control;
 mod device;
+mod events;
 mod first_start;
 pub mod options;
 mod restore;
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::datastore::driver::Handle;
+use crate::datastore::events::{Announcer, Stream};
 use crate::datastore::store::{Loaded, Store, StoreError};
 use crate::datastore::subscriber::{ActionHandler, StateProvider};
 use crate::datastore::{Datastore, Parts};
@@ -50,6 +52,7 @@ use crate::tunnel::service::{Modules, Registration};
 use crate::tunnel::{self, CloudConnection};
 
 use command::SystemCommand;
+use events::Streams;
 use options::{Options, OptionsError};
 use sealer::DeviceSealer;
 use watched::Watched;
@@ -159,18 +162,22 @@ impl Agent {
         let others = modules.clone();
         // The first of its name.
         let registered = modules.register(netconf::SERVICE, Arc::new(netconf)).ok();
+        let (stream, recorder) = events::open(&store)?;
         let door: Arc<OnceLock<SshServer>> = Arc::default();
         let answered = answered(&door);
-        let setup = tunnel_setup(schema, &device, &loaded, &store, modules, answered);
+        let told = stream.clone();
+        let setup = tunnel_setup(schema, &device, &loaded, &store, (modules, answered), told);
         let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
         let cloud = CloudConnection::new(tunnel, schema, Arc::clone(&key));
 
         let (users, known_users) = Watched::new(paths::AUTHENTICATION, watched::users);
         let (limits, known_limits) = Watched::new(paths::LIMITS, watched::limits);
+        let (announce, announcer) = Announcer::start(schema, stream.clone());
         let parts = Parts {
+            announce: Some(announce),
             subscribers: vec![Box::new(users), Box::new(limits), Box::new(cloud.clone())],
             actions: actions(&cloud, &options),
-            providers: providers(&device, cloud),
+            providers: providers(&device, cloud, stream.clone()),
         };
         let sealer = Box::new(DeviceSealer(key));
         let started = Datastore::start(running, restore::next_commit(&loaded), sealer, parts);
@@ -186,14 +193,16 @@ impl Agent {
                 return Err(error);
             }
         };
-        let (handle, owner) = Handle::start(datastore, store);
-        let server = Server::new(handle, schema, known_limits.clone());
+        let (handle, owner) = Handle::start(datastore, Arc::clone(&store));
+        let server = Server::new(handle, schema, known_limits.clone(), stream.clone());
+
+        events::tell_of_news(schema, &store, &loaded, server.capabilities(), &stream);
 
         let serve = serve(&server, &known_limits);
         let ssh = SshServer::new(SshParts {
             host_key: doors.host_key,
             users: known_users,
-            limits: known_limits,
+            limits: known_limits.clone(),
             serve: Arc::clone(&serve),
             shutdown: stopping.clone(),
         });
@@ -205,7 +214,16 @@ impl Agent {
         parts.spawn(async move { ssh.run(doors.listeners).await });
         parts.spawn(async move { through_tunnel.run_tunnelled(tunnelled).await });
         parts.spawn(doors.local.run(serve, stopping.clone()));
-        parts.spawn(doors.control.run(control::handler(others), stopping));
+        parts.spawn(
+            doors
+                .control
+                .run(control::handler(others), stopping.clone()),
+        );
+        parts.spawn(events::bound(stream, known_limits, stopping.clone()));
+        if let Some(recorder) = recorder {
+            parts.spawn(recorder.run(stopping.clone()));
+        }
+        parts.spawn(async move { drop(announcer.await) });
         parts.spawn(async move { drop(owner.await) });
         parts.spawn(async move { drop(driver.await) });
         Ok(Self {
@@ -347,8 +365,13 @@ fn made_up_password() -> String {
         .collect()
 }
 
-fn providers(device: &Device, cloud: CloudConnection) -> Vec<Box<dyn StateProvider>> {
+fn providers(
+    device: &Device,
+    cloud: CloudConnection,
+    stream: Stream,
+) -> Vec<Box<dyn StateProvider>> {
     vec![
+        Box::new(Streams(stream)),
         Box::new(cloud),
         Box::new(SystemState(device.clone(), Utc::now)),
         Box::new(HardwareState(device.clone())),
@@ -379,8 +402,8 @@ fn tunnel_setup(
     device: &Device,
     loaded: &Loaded,
     store: &Arc<Store>,
-    modules: Modules,
-    answered: Answered,
+    (modules, answered): (Modules, Answered),
+    stream: Stream,
 ) -> tunnel::driver::Setup {
     let stored = loaded
         .meta
@@ -397,8 +420,9 @@ fn tunnel_setup(
         record: Record::from_bytes(stored, &device.serial_number),
         store: Arc::clone(store) as Arc<dyn TunnelStore>,
         // No notification holds a secret.
-        announce: CloudConnection::announce(schema, |_, told| {
+        announce: CloudConnection::announce(schema, move |at, told| {
             tracing::info!(notification = %told.to_json(), "cloud connection");
+            stream.publish(at, told.duplicate(), None);
         }),
         print_state: CloudConnection::print_state(schema),
         modules,

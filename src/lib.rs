@@ -16,8 +16,8 @@
 //! | 0 | [`model`] | the YANG schema, data trees (the one place with `unsafe`), settings, status, errors |
 //!
 //! `netconf`, `tunnel` and `cli` meet in the traits of [`datastore::subscriber`]: who takes changes over, who shows
-//! state, who does actions. What waits – sockets, files, the clock, randomness – is in few files: `driver.rs` and
-//! `store/` of the datastore; `server.rs`, `evaluator.rs` and `session` of netconf; `driver`, `net` and `service` of the tunnel;
+//! state, who does actions. What waits – sockets, files, the clock, randomness – is in few files: `driver.rs`, `store/` and
+//! parts of `events/` of the datastore; `server.rs`, `evaluator.rs`, `session` and `subscription` of netconf; `driver`, `net` and `service` of the tunnel;
 //! `client.rs` of protocol; cli; everything from layer 3 up. All other files are pure: same input, same output.
 //!
 //! # A commit, in reading order
@@ -43,6 +43,14 @@
 //! 3. [`datastore::retrieval`] walks the snapshots as the reply is sent: `datastore/filter` says which children are
 //!    selected, [`datastore::nacm`] which of them the reader may see, `retrieval/write.rs` how they are written. An XPath
 //!    filter ([`datastore::xpath`]) is evaluated on a copy of what the reader may see.
+//!
+//! # An event, in reading order
+//! 1. [`datastore::commit`] announces a change once it is in force; `datastore/events/announcer.rs` puts it in words, off the
+//!    commit's way. Sessions and the tunnel publish theirs themselves.
+//! 2. [`datastore::events`] has the log of the stream, which is also everybody's queue: an event costs the same whoever
+//!    listens. `recorder.rs` writes it to the disk.
+//! 3. [`netconf::subscription`] reads the log at the pace of its session, asks access control and the filter, and gives the
+//!    session messages to send between its replies.
 //!
 //! # The tunnel
 //! [`tunnel::machine`] takes an event and the time and returns actions; it does no I/O. [`tunnel::driver`] carries

@@ -21,6 +21,7 @@ use crate::model::tree::{Diff, Scope, Snapshot, Tree};
 use super::base::Base;
 use super::confirm::{BASE_KEY, Effect, Request};
 use super::draft::{Draft, Next};
+use super::events::{Announced, What};
 use super::nacm::Nacm;
 use super::store::MetaChange;
 use super::subscriber::{Change, ConfigSubscriber, Prepared};
@@ -65,6 +66,7 @@ pub(super) struct StagedRecord {
 pub(super) struct StagedChange {
     record: Option<StagedRecord>,
     running: Next,
+    diff: Diff,
     nacm: Arc<Nacm>,
     prepared: Vec<Box<dyn Prepared>>,
 }
@@ -128,7 +130,7 @@ impl Datastore {
         }
         let by = Author::agent(CONFIRMED_COMMIT, at);
         match self.stage_base(&by) {
-            Ok(change) => self.step(&by, change, Effect::Ends, false),
+            Ok(change) => self.step(&by, change, self.confirm.taken_back(), false),
             Err(errors) => {
                 tracing::error!(?errors, "a confirmed commit cannot be taken back yet");
                 self.confirm.put_off(now);
@@ -173,7 +175,7 @@ impl Datastore {
         if !by.recovery {
             self.nacm.check(by, &diff)?;
         }
-        self.prepare(draft, &diff)
+        self.prepare(draft, diff)
     }
 
     /// Validates a configuration.
@@ -199,20 +201,21 @@ impl Datastore {
             "a confirmed commit is taken back"
         );
         let diff = self.running.diff(&base)?;
-        self.prepare(base.into(), &diff)
+        self.prepare(base.into(), diff)
     }
 
-    fn prepare(&mut self, draft: Draft, diff: &Diff) -> Result<Option<StagedChange>, Errors> {
+    fn prepare(&mut self, draft: Draft, diff: Diff) -> Result<Option<StagedChange>, Errors> {
         if diff.is_empty() {
             return Ok(None);
         }
-        let (draft, prepared) = self.ask_all(draft, diff)?;
+        let (draft, prepared) = self.ask_all(draft, &diff)?;
         let nacm = match diff.touches(paths::NACM) {
             true => Arc::new(self.nacm.reread(draft.after())),
             false => Arc::clone(&self.nacm),
         };
         Ok(Some(StagedChange {
-            record: self.startup.is_none().then(|| self.record(diff)),
+            record: self.startup.is_none().then(|| self.record(&diff)),
+            diff,
             nacm,
             running: draft.into(),
             prepared,
@@ -302,7 +305,7 @@ impl Datastore {
                 let last = self.next_commit - 1;
                 vec![(BASE_KEY.to_owned(), Some(last.to_string().into_bytes()))]
             }
-            (Effect::Ends, _) => vec![(BASE_KEY.to_owned(), None)],
+            (Effect::Ends(_), _) => vec![(BASE_KEY.to_owned(), None)],
             _ => Vec::new(),
         }
     }
@@ -333,11 +336,22 @@ impl Datastore {
         if let Some(record) = &staged.record {
             self.next_commit = record.id + 1;
         }
-        self.startup = staged.startup.or(self.startup.take());
+        let by = staged.by;
+        if staged.startup.is_some() {
+            self.startup = staged.startup;
+            self.announce(&by, What::StartupReplaced);
+        }
+        let confirmed = self.confirm.step_of(&staged.effect);
         self.confirm.committed(staged.effect, now, Base::default);
-        let Some(change) = staged.change else {
-            return;
-        };
+        if let Some(change) = staged.change {
+            self.take_over(&by, change);
+        }
+        if let Some(event) = confirmed {
+            self.announce(&by, What::ConfirmedCommit(event));
+        }
+    }
+
+    fn take_over(&mut self, by: &Author, change: StagedChange) {
         if let Err(error) = self.become_running(change.running) {
             tracing::error!(%error, "the stored configuration could not be taken over in full");
         }
@@ -349,6 +363,14 @@ impl Datastore {
                 tracing::error!("a part of the agent broke down while it took a commit over");
             }
         }
+        self.announce(by, What::RunningChanged(change.diff));
+    }
+
+    fn announce(&mut self, by: &Author, what: What) {
+        (self.announce)(Announced {
+            by: by.clone(),
+            what,
+        });
     }
 
     /// Makes running another one. A candidate with changes stays what it is, the changes of running aside.

@@ -7,6 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::SessionId;
+use super::events::notices::ConfirmEvent;
 use super::lock;
 use crate::model::error::{ErrorTag, RpcError};
 
@@ -46,8 +47,19 @@ pub enum Effect {
         /// How long, and with which token.
         confirmed: Confirmed,
     },
-    /// Nothing is pending any more: it was confirmed, or is taken back.
-    Ends,
+    /// Nothing is pending any more.
+    Ends(Ending),
+}
+
+/// How a pending commit ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was confirmed.
+    Confirmed,
+    /// It is taken back: somebody asked for that, or its session is over.
+    Cancelled,
+    /// It is taken back: its time is over.
+    TimedOut,
 }
 
 /// Whether a confirmed commit is pending.
@@ -69,6 +81,7 @@ enum State<B> {
     /// It was not confirmed: whatever comes now comes too late.
     Expired {
         base: B,
+        how: Ending,
         /// When the rollback is to be tried; at once before the first try.
         not_before: Option<Instant>,
     },
@@ -110,7 +123,7 @@ impl<B> Confirm<B> {
                 confirmed: confirmed.clone(),
             },
             (None, State::Idle) => Effect::None,
-            (None, _) => Effect::Ends,
+            (None, _) => Effect::Ends(Ending::Confirmed),
         })
     }
 
@@ -129,7 +142,7 @@ impl<B> Confirm<B> {
             return Err(refused("no confirmed commit is pending"));
         }
         match self.may_touch(session, persist_id) {
-            Ok(()) => Ok(Effect::Ends),
+            Ok(()) => Ok(Effect::Ends(Ending::Cancelled)),
             Err(error) if error.tag == ErrorTag::InUse => Err(refused(&error.message)),
             Err(error) => Err(error),
         }
@@ -200,11 +213,25 @@ impl<B> Confirm<B> {
         }
     }
 
+    /// What an effect is in the course of a confirmed commit; none if it is no part of one.
+    pub fn step_of(&self, effect: &Effect) -> Option<ConfirmEvent> {
+        match (effect, &self.state) {
+            (Effect::None, _) => None,
+            (Effect::Pends { confirmed, .. }, State::Idle) => {
+                Some(ConfirmEvent::Start(confirmed.timeout))
+            }
+            (Effect::Pends { confirmed, .. }, _) => Some(ConfirmEvent::Extend(confirmed.timeout)),
+            (Effect::Ends(Ending::Confirmed), _) => Some(ConfirmEvent::Complete),
+            (Effect::Ends(Ending::Cancelled), _) => Some(ConfirmEvent::Cancel),
+            (Effect::Ends(Ending::TimedOut), _) => Some(ConfirmEvent::Timeout),
+        }
+    }
+
     /// A commit is in force from now on. `base` gives what was before it, and is asked when that is what to fall back to.
     pub fn committed(&mut self, effect: Effect, now: Instant, base: impl FnOnce() -> B) {
         let (session, confirmed) = match effect {
             Effect::None => return,
-            Effect::Ends => {
+            Effect::Ends(_) => {
                 self.state = State::Idle;
                 return;
             }
@@ -232,17 +259,18 @@ impl<B> Confirm<B> {
             } if *session == Some(ended) => {
                 *session = None;
                 if persist.is_none() {
-                    self.expire();
+                    self.expire(Ending::Cancelled);
                 }
             }
             _ => {}
         }
     }
 
-    fn expire(&mut self) {
+    fn expire(&mut self, how: Ending) {
         self.state = match std::mem::replace(&mut self.state, State::Idle) {
             State::Pending { base, .. } => State::Expired {
                 base,
+                how,
                 not_before: None,
             },
             other => other,
@@ -261,11 +289,20 @@ impl<B> Confirm<B> {
     /// Whether the base is to be restored now. From the deadline on nobody can confirm.
     pub fn is_due(&mut self, now: Instant) -> bool {
         if matches!(&self.state, State::Pending { until, .. } if *until <= now) {
-            self.expire();
+            self.expire(Ending::TimedOut);
         }
         match &self.state {
             State::Expired { not_before, .. } => not_before.is_none_or(|time| time <= now),
             _ => false,
+        }
+    }
+
+    /// What restoring the base means for what is pending.
+    pub fn taken_back(&self) -> Effect {
+        match &self.state {
+            State::Expired { how, .. } => Effect::Ends(*how),
+            State::Pending { .. } => Effect::Ends(Ending::Cancelled),
+            State::Idle => Effect::None,
         }
     }
 

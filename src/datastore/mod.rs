@@ -9,6 +9,7 @@ pub mod confirm;
 mod draft;
 pub mod driver;
 pub mod edit;
+pub mod events;
 pub mod filter;
 pub mod lock;
 pub mod nacm;
@@ -58,6 +59,8 @@ pub struct Author {
     pub groups: Vec<String>,
     /// Whether access control does not apply: the recovery session (RFC 8341, section 3.5.2).
     pub recovery: bool,
+    /// The address he comes from, where he comes over the network.
+    pub host: Option<String>,
     /// What the change comes from, such as `netconf`.
     pub source: &'static str,
     /// When it was asked for.
@@ -72,6 +75,7 @@ impl Author {
             user: String::new(),
             groups: Vec::new(),
             recovery: true,
+            host: None,
             source,
             at,
         }
@@ -96,6 +100,8 @@ pub struct Parts {
     pub subscribers: Vec<Box<dyn ConfigSubscriber>>,
     /// Show state.
     pub providers: Vec<Box<dyn StateProvider>>,
+    /// Is told of what happened; nobody is when there is none.
+    pub announce: Option<events::Announce>,
     /// Do actions and rpcs, by schema path such as `/cloud-management:cloud-management/reset-tunnel`.
     pub actions: BTreeMap<String, Box<dyn ActionHandler>>,
 }
@@ -116,6 +122,7 @@ pub struct Datastore {
     sealer: Box<dyn Sealer + Send>,
     parts: Parts,
     providers: Arc<[Box<dyn StateProvider>]>,
+    announce: events::Announce,
     next_commit: u64,
 }
 
@@ -145,6 +152,7 @@ impl Datastore {
             nacm,
             sealer,
             providers: std::mem::take(&mut parts.providers).into(),
+            announce: parts.announce.take().unwrap_or_else(|| Box::new(drop)),
             parts,
             next_commit,
         };

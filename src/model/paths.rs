@@ -20,6 +20,24 @@ pub const SUBCONNECTION_STATE_CHANGED: &str = "/cloud-management:subconnection-s
 pub const UNBINDING_ANSWERED: &str = "/cloud-management:unbinding-answered";
 /// Notification: no server could be reached.
 pub const ALL_SERVERS_FAILED: &str = "/cloud-management:all-servers-failed";
+/// Notification: a configuration datastore is another one (RFC 6470).
+pub const CONFIG_CHANGE: &str = "/ietf-netconf-notifications:netconf-config-change";
+/// Notification: the server announces other capabilities (RFC 6470).
+pub const CAPABILITY_CHANGE: &str = "/ietf-netconf-notifications:netconf-capability-change";
+/// Notification: a session was opened (RFC 6470).
+pub const SESSION_START: &str = "/ietf-netconf-notifications:netconf-session-start";
+/// Notification: a session is over (RFC 6470).
+pub const SESSION_END: &str = "/ietf-netconf-notifications:netconf-session-end";
+/// Notification: a confirmed commit went a step further (RFC 6470).
+pub const CONFIRMED_COMMIT: &str = "/ietf-netconf-notifications:netconf-confirmed-commit";
+/// Notification: the set of modules is another one (RFC 8525).
+pub const LIBRARY_UPDATE: &str = "/ietf-yang-library:yang-library-update";
+/// The streams of events (RFC 5277).
+pub const STREAMS: &str = "/nc-notifications:netconf/streams";
+/// Notification: the events of the past were sent (RFC 5277).
+pub const REPLAY_COMPLETE: &str = "/nc-notifications:replayComplete";
+/// Notification: a subscription is over (RFC 5277).
+pub const NOTIFICATION_COMPLETE: &str = "/nc-notifications:notificationComplete";
 /// Container of ietf-system (RFC 7317).
 pub const SYSTEM: &str = "/ietf-system:system";
 /// Its operational state.

@@ -173,6 +173,10 @@ pub struct Limits {
     pub sessions_per_user: usize,
     /// Channels on one SSH connection.
     pub channels: usize,
+    /// Events in the replay log.
+    pub replay_events: usize,
+    /// Octets in the replay log.
+    pub replay_octets: usize,
 }
 
 impl Default for Limits {
@@ -190,6 +194,8 @@ impl Default for Limits {
             sessions: 1024,
             sessions_per_user: 256,
             channels: 32,
+            replay_events: 10_000,
+            replay_octets: 16 << 20,
         }
     }
 }

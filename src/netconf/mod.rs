@@ -6,3 +6,4 @@ pub mod reply;
 pub mod rpc;
 pub mod server;
 pub mod session;
+pub mod subscription;

@@ -120,6 +120,10 @@ impl Counters {
         self.out_rpc_errors.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_notification(&self) {
+        self.out_notifications.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What was counted so far.
     pub fn read(&self) -> Statistics {
         Statistics {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use quick_xml::escape::escape;
 
+use super::subscription::Subscription;
 use crate::datastore::retrieval::Pieces;
 use crate::model::error::{ErrorInfo, NETCONF_NAMESPACE, RpcError};
 use crate::protocol::xml::{Attribute, Element, Tag, write_declaration, write_leaf};
@@ -17,6 +18,8 @@ pub enum Reply {
     Data(Data),
     /// The output of an rpc or action: elements of the modules' namespaces.
     Output(String),
+    /// `<ok/>`, and a subscription of the session begins.
+    Subscribed(Box<Subscription>),
 }
 
 /// A `<data>` element, which may be larger than all memory: it is made as it is sent.

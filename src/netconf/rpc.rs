@@ -4,8 +4,11 @@ mod edit_data;
 mod get_data;
 mod parameters;
 mod parse;
+mod subscribe;
 #[cfg(test)]
 mod tests;
+
+use std::time::SystemTime;
 
 use super::operations::SessionId;
 use crate::datastore::confirm::Request;
@@ -138,6 +141,19 @@ pub struct GetData {
     pub options: Options,
 }
 
+/// The parameters of create-subscription (RFC 5277, section 2.1.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateSubscription {
+    /// The stream.
+    pub stream: String,
+    /// Which events are wanted.
+    pub filter: Option<Filter>,
+    /// From when on events of the past are wanted.
+    pub start: Option<SystemTime>,
+    /// When the subscription ends.
+    pub stop: Option<SystemTime>,
+}
+
 /// The parameters of edit-config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
@@ -232,6 +248,8 @@ pub enum Rpc {
         /// `yang` when absent; the name of the identity without its prefix.
         format: Option<String>,
     },
+    /// RFC 5277, section 2.1.1.
+    CreateSubscription(CreateSubscription),
     /// An action of a module (RFC 7950, section 7.15.2).
     Action {
         /// The whole `<rpc>` message.
@@ -268,6 +286,7 @@ impl Rpc {
             Self::DiscardChanges => "discard-changes",
             Self::Validate { .. } => "validate",
             Self::GetSchema { .. } => "get-schema",
+            Self::CreateSubscription(_) => "create-subscription",
             Self::Action { .. } => "action",
             Self::Other { name, .. } => name,
         }

@@ -9,14 +9,18 @@ use tokio::sync::watch;
 use super::evaluator::Evaluator;
 use super::operations::{Control, EndReason, Opened, Operations, Peer, SessionId, Statistics};
 use super::ops::monitoring::{Monitoring, SessionState};
-use super::ops::{self, capabilities, is_brief, looks_at_candidate, only_looks};
+use super::ops::{self, capabilities, is_brief, looks_at_candidate, only_looks, permit, subscribe};
 use super::reply::Reply;
-use super::rpc::Rpc;
+use super::rpc::{CreateSubscription, Rpc};
+use super::subscription::Subscription;
 use crate::datastore::driver::Handle;
+use crate::datastore::events::{Stream, notices};
+use crate::datastore::nacm::Nacm;
 use crate::datastore::{Author, Datastore, Step, View};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
 use crate::model::settings::Limits;
+use crate::model::tree::Tree;
 
 /// The NETCONF server of the agent. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +34,7 @@ struct Inner {
     start_time: SystemTime,
     sessions: Mutex<Sessions>,
     evaluator: Evaluator,
+    stream: Stream,
 }
 
 #[derive(Default)]
@@ -43,6 +48,20 @@ struct Sessions {
     statistics: Statistics,
 }
 
+impl Open {
+    fn author(&self, session: SessionId) -> Author {
+        Author {
+            session,
+            user: self.peer.user.clone(),
+            groups: self.peer.groups.clone(),
+            recovery: self.recovery,
+            host: self.peer.source.clone(),
+            source: "netconf",
+            at: SystemTime::now(),
+        }
+    }
+}
+
 struct Open {
     peer: Peer,
     control: Control,
@@ -52,8 +71,13 @@ struct Open {
 }
 
 impl Server {
-    /// A server on a datastore.
-    pub fn new(datastore: Handle, schema: Schema, limits: watch::Receiver<Arc<Limits>>) -> Self {
+    /// A server on a datastore, with the stream of events that its sessions add to and subscribe to.
+    pub fn new(
+        datastore: Handle,
+        schema: Schema,
+        limits: watch::Receiver<Arc<Limits>>,
+        stream: Stream,
+    ) -> Self {
         Self(Arc::new(Inner {
             datastore,
             schema,
@@ -62,7 +86,54 @@ impl Server {
             start_time: SystemTime::now(),
             sessions: Mutex::default(),
             evaluator: Evaluator::default(),
+            stream,
         }))
+    }
+
+    /// What all sessions announce.
+    pub fn capabilities(&self) -> &[String] {
+        &self.0.capabilities
+    }
+
+    pub(super) fn schema(&self) -> Schema {
+        self.0.schema
+    }
+
+    /// The access control rules in force.
+    pub(super) async fn nacm(&self) -> Result<Arc<Nacm>, RpcError> {
+        let look = |view: &View| Arc::clone(view.nacm());
+        self.0.datastore.view(false, look).await
+    }
+
+    /// Runs an evaluation where it holds nobody up.
+    pub(super) async fn evaluate<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RpcError> {
+        self.0.evaluator.run(work).await
+    }
+
+    async fn subscribe(
+        &self,
+        caller: Author,
+        request: &CreateSubscription,
+    ) -> Result<Reply, Errors> {
+        let selection = subscribe::create_subscription(self.0.schema, request, SystemTime::now())?;
+        let subscription = Subscription::new(
+            self.clone(),
+            caller,
+            selection,
+            self.0.stream.clone(),
+            (request.start, request.stop),
+        );
+        Ok(Reply::Subscribed(Box::new(subscription)))
+    }
+
+    fn publish(&self, notice: Result<Tree, RpcError>) {
+        match notice {
+            Ok(notice) => self.0.stream.publish(SystemTime::now(), notice, None),
+            Err(error) => tracing::warn!(%error, "an event does not fit its module"),
+        }
     }
 
     /// Ends every session: the agent stops.
@@ -86,14 +157,7 @@ impl Server {
         let open = sessions.open.get(&session);
         let open = open
             .ok_or_else(|| RpcError::protocol(ErrorTag::OperationFailed, "the session is over"))?;
-        Ok(Author {
-            session,
-            user: open.peer.user.clone(),
-            groups: open.peer.groups.clone(),
-            recovery: open.recovery,
-            source: "netconf",
-            at: SystemTime::now(),
-        })
+        Ok(open.author(session))
     }
 
     /// `<kill-session>` (RFC 6241, section 7.9).
@@ -205,7 +269,10 @@ impl Operations for Server {
             login_time: SystemTime::now(),
             recovery,
         };
+        let author = open.author(session);
         sessions.open.insert(session, open);
+        drop(sessions);
+        self.publish(notices::session_start(self.0.schema, &author));
         Ok(Opened {
             session,
             capabilities: self.0.capabilities.clone(),
@@ -216,6 +283,11 @@ impl Operations for Server {
         let caller = self.author(session)?;
         if let Rpc::KillSession { session } = rpc {
             return self.kill(&caller, &rpc, session).await;
+        }
+        if let Rpc::CreateSubscription(request) = &rpc {
+            let nacm = self.nacm().await?;
+            permit(self.0.schema, &nacm, &caller, &rpc)?;
+            return self.subscribe(caller, request).await;
         }
         if only_looks(&rpc) {
             let server = self.clone();
@@ -252,6 +324,13 @@ impl Operations for Server {
                 "session ended"
             );
             sessions.statistics = sessions.statistics.plus(open.control.statistics());
+            let killed_by = match reason {
+                EndReason::Killed { by } => Some(by),
+                _ => None,
+            };
+            let who = open.author(session);
+            let notice = notices::session_end(self.0.schema, &who, reason.as_str(), killed_by);
+            self.publish(notice);
         }
         match reason {
             EndReason::BadHello => sessions.bad_hellos = sessions.bad_hellos.saturating_add(1),

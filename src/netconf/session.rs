@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -25,6 +26,7 @@ use super::operations::{Control, Counters};
 pub use super::operations::{EndReason, Opened, Operations, Peer, SessionId, Transport};
 use super::reply::{self, Data, Reply, ReplyHead};
 use super::rpc::{self, Incoming, Rpc};
+use super::subscription::{Next, Subscription};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::settings::Limits;
 use crate::protocol::framing::{Framing, FramingError};
@@ -33,6 +35,8 @@ use crate::protocol::xml::XmlError;
 
 /// Replies that wait for others do not wait for an operation that takes longer.
 const SHORT: Duration = Duration::from_millis(1);
+/// Events that are told before a request has its turn.
+const EVENTS: usize = 64;
 /// Octets of a large reply that are sent at once.
 const PART: usize = 32 << 10;
 
@@ -187,6 +191,7 @@ where
         output,
         framing,
         debt,
+        subscription: None,
     };
     let reading = async {
         input.read_all(queue).await;
@@ -223,6 +228,12 @@ where
     Ok(ours.agree(&theirs)?)
 }
 
+/// The refusal of another subscription while there is one (RFC 5277, section 2.1.1).
+fn second_subscription() -> RpcError {
+    let words = "the session has a subscription already";
+    RpcError::protocol(ErrorTag::OperationFailed, words)
+}
+
 /// Carries out the requests of one session.
 struct Worker<'a, S, O> {
     session: SessionId,
@@ -233,6 +244,18 @@ struct Worker<'a, S, O> {
     output: Output<S>,
     framing: Framing,
     debt: Debt,
+    /// There is one at the most (RFC 5277, section 2.1.1).
+    subscription: Option<Box<Subscription>>,
+}
+
+/// What a session does next.
+enum Turn {
+    /// Answer this.
+    Request(Item),
+    /// Tell this of its subscription.
+    Event(Next),
+    /// End: it was idle for too long.
+    Expired,
 }
 
 impl<S, O> Worker<'_, S, O>
@@ -247,8 +270,13 @@ where
                 self.output.flush().await?;
                 self.debt.set(false);
             }
-            let Some(item) = self.next().await else {
-                return Ok(EndReason::Timeout);
+            let item = match self.next().await {
+                Turn::Request(item) => item,
+                Turn::Event(next) => {
+                    self.tell(next).await?;
+                    continue;
+                }
+                Turn::Expired => return Ok(EndReason::Timeout),
             };
             match item {
                 Item::Message { message, .. } => {
@@ -267,12 +295,42 @@ where
         }
     }
 
-    /// The next request, or `None` when the session has been idle for too long.
-    async fn next(&mut self) -> Option<Item> {
+    /// Sends a message of the subscription, with those that follow at once.
+    async fn tell(&mut self, next: Next) -> Result<(), SessionError> {
+        let mut next = Some(next);
+        let mut told = 0;
+        while let Some(event) = next {
+            let message = match event {
+                Next::Message(message) => message,
+                Next::Last(message) => {
+                    self.subscription = None;
+                    message
+                }
+            };
+            self.counters.count_notification();
+            self.output.send(&message).await?;
+            told += 1;
+            let more = self.subscription.as_mut().filter(|_| told < EVENTS);
+            next = more.and_then(|subscription| subscription.next().now_or_never());
+        }
+        Ok(())
+    }
+
+    /// The next request or event. A session with a subscription is never idle.
+    async fn next(&mut self) -> Turn {
         let since = Instant::now();
         loop {
             let idle = self.limits.borrow_and_update().idle_timeout;
-            let deadline = since.checked_add(idle).filter(|_| !idle.is_zero());
+            let is_live = self.subscription.is_some();
+            let deadline = since
+                .checked_add(idle)
+                .filter(|_| !idle.is_zero() && !is_live);
+            let event = async {
+                match &mut self.subscription {
+                    Some(subscription) => subscription.next().await,
+                    None => std::future::pending().await,
+                }
+            };
             let expired = async {
                 match deadline {
                     Some(deadline) => sleep_until(deadline).await,
@@ -280,8 +338,9 @@ where
                 }
             };
             tokio::select! {
-                item = self.requests.recv() => return Some(item.unwrap_or(Item::End)),
-                () = expired => return None,
+                item = self.requests.recv() => return Turn::Request(item.unwrap_or(Item::End)),
+                next = event => return Turn::Event(next),
+                () = expired => return Turn::Expired,
                 // The time since the last request counts under a changed limit too.
                 Ok(()) = self.limits.changed() => {}
             }
@@ -307,6 +366,9 @@ where
                     Ok(Rpc::CloseSession) => {
                         self.reply(&head, Ok(Reply::Ok)).await?;
                         return Ok(Some(EndReason::Closed));
+                    }
+                    Ok(Rpc::CreateSubscription(_)) if self.subscription.is_some() => {
+                        (head, Err(second_subscription().into()))
                     }
                     Ok(rpc) => (head, self.execute(rpc).await?),
                     Err(errors) => (head, Err(errors)),
@@ -366,6 +428,10 @@ where
             Ok(Reply::Data(data)) => return self.send_data(head, data).await,
             Ok(Reply::Ok) => reply::write(head, ""),
             Ok(Reply::Output(output)) => reply::write(head, &output),
+            Ok(Reply::Subscribed(subscription)) => {
+                self.subscription = Some(subscription);
+                reply::write(head, "")
+            }
             Err(errors) => {
                 self.counters.count_error();
                 reply::write_errors(head, &errors, |module| self.operations.namespace(module))

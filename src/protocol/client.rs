@@ -2,6 +2,7 @@
 
 mod error;
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ use crate::model::error::NETCONF_NAMESPACE;
 const MESSAGE_LIMIT: usize = 256 << 20;
 /// Elements nested in a reply, at the most.
 const DEPTH_LIMIT: usize = 512;
+/// Notifications that wait to be asked for, at the most.
+const NOTIFICATIONS: usize = 65_536;
+/// Namespace of `<notification>` (RFC 5277, section 4).
+const NOTIFICATION_NAMESPACE: &str = "urn:ietf:params:xml:ns:netconf:notification:1.0";
 /// Octets taken from the stream at a time.
 const READ_SIZE: usize = 16 << 10;
 
@@ -31,6 +36,8 @@ pub struct Client<S> {
     session_id: u32,
     next_id: u64,
     deadline: Duration,
+    /// Notifications that came before a reply and that nobody has asked for yet.
+    told: VecDeque<String>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
@@ -47,6 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             session_id: 0,
             next_id: 1,
             deadline,
+            told: VecDeque::new(),
         };
         let until = Instant::now() + deadline;
         let hellos = client.exchange_hellos();
@@ -95,12 +103,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let until = Instant::now() + self.deadline;
         let exchange = async {
             self.send(&request).await?;
-            self.receive().await
+            loop {
+                let message = self.receive().await?;
+                match read_notification(&message)? {
+                    Some(_) if self.told.len() == NOTIFICATIONS => {
+                        return Err(ClientError::TooBig);
+                    }
+                    Some(content) => self.told.push_back(content),
+                    None => return Ok(message),
+                }
+            }
         };
         let reply = timeout_at(until, exchange)
             .await
             .map_err(|_| ClientError::Deadline(self.deadline))??;
         read_reply(&reply, id)
+    }
+
+    /// The next notification (RFC 5277, section 4): what is inside of it, each element with the namespace declarations it
+    /// needs, `<eventTime>` first.
+    ///
+    /// # Errors
+    /// None comes in time, or something else does.
+    pub async fn notification(&mut self) -> Result<String, ClientError> {
+        if let Some(told) = self.told.pop_front() {
+            return Ok(told);
+        }
+        let until = Instant::now() + self.deadline;
+        let message = timeout_at(until, self.receive())
+            .await
+            .map_err(|_| ClientError::Deadline(self.deadline))??;
+        let content = read_notification(&message)?;
+        content.ok_or_else(|| ClientError::NotAReply {
+            name: "rpc-reply".to_owned(),
+        })
     }
 
     /// RFC 6241, section 7.7; `filter` is the content of a subtree filter. Gives the content of `<data>`.
@@ -210,6 +246,16 @@ fn filter_element(filter: Option<&str>) -> String {
     match filter {
         Some(content) => format!("<filter type=\"subtree\">{content}</filter>"),
         None => String::new(),
+    }
+}
+
+/// The content of a notification; none of another message.
+fn read_notification(message: &[u8]) -> Result<Option<String>, ClientError> {
+    let document = Document::parse(message, DEPTH_LIMIT)?;
+    let root = document.root();
+    match root.is(NOTIFICATION_NAMESPACE, "notification") {
+        true => contents(root).map(Some),
+        false => Ok(None),
     }
 }
 

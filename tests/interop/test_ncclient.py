@@ -29,10 +29,10 @@ def test_the_hello_announces_what_the_server_does(connect):
     capabilities = list(connect().server_capabilities)
     for wanted in ("base:1.0", "base:1.1", "capability:candidate:1.0", "capability:writable-running:1.0",
                    "capability:rollback-on-error:1.0", "capability:validate:1.1", "capability:confirmed-commit:1.1",
-                   "capability:xpath:1.0"):
+                   "capability:xpath:1.0", "capability:notification:1.0", "capability:interleave:1.0"):
         assert f"urn:ietf:params:netconf:{wanted}" in capabilities
     assert any("yang-library:1.1?revision=2019-01-04&content-id=" in each for each in capabilities)
-    for missing in (":startup", ":url", ":notification"):
+    for missing in (":startup", ":url"):
         assert not any(missing in each for each in capabilities), missing
 
 

@@ -77,6 +77,7 @@ fn device() -> Served {
         subscribers: Vec::new(),
         providers: vec![Box::new(Unit)],
         actions,
+        ..Parts::default()
     };
     let entry = example("all", "<entry><name>known</name></entry>");
     let pair = "<pair><first>a</first><second>1</second><inner><id>2</id></inner></pair>";

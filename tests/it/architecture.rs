@@ -19,7 +19,7 @@ const LAYERS: [(&str, u8); 12] = [
 ];
 
 /// The files that may touch tokio, sockets, files, the clock and randomness. A name that ends in `/` is a folder.
-const WAITING: [&str; 19] = [
+const WAITING: [&str; 23] = [
     "agent.rs",
     "agent/",
     "main.rs",
@@ -29,11 +29,15 @@ const WAITING: [&str; 19] = [
     "protocol/client.rs",
     "protocol/client/",
     "datastore/driver.rs",
+    "datastore/events/announcer.rs",
+    "datastore/events/recorder.rs",
+    "datastore/events/stream.rs",
     "datastore/store/",
     "netconf/evaluator.rs",
     "netconf/server.rs",
     "netconf/session.rs",
     "netconf/session/",
+    "netconf/subscription/",
     "tunnel/driver.rs",
     "tunnel/driver/",
     "tunnel/net/",

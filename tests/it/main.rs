@@ -17,6 +17,7 @@ mod monitoring;
 mod nacm;
 mod netconf;
 mod nmda;
+mod notifications;
 mod plain_model;
 mod rfc6241;
 mod round_trip;

@@ -73,6 +73,7 @@ async fn device(rules: &str) -> Served {
             .map(|path| (path.to_owned(), handler()))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
+        ..Parts::default()
     };
     let device = Served::with_example(parts, CONFIG);
     let list = match rules {

@@ -36,7 +36,7 @@ const NOTIFICATIONS: &str =
 const OPERATOR: &str = "The operator's side: command line, logs, metrics, packages";
 
 /// What the model has and the agent does not have yet, with the issue that brings it.
-const LATER: [(&str, &str); 11] = [
+const LATER: [(&str, &str); 9] = [
     (
         "/cloud-management:cloud-management/discovery",
         COMPLETE_CLOUD,
@@ -52,14 +52,6 @@ const LATER: [(&str, &str); 11] = [
     ("/cloud-management:commit-rolled-back", NOTIFICATIONS),
     (
         "/device-management:device-management/limits/subscriptions-per-session",
-        NOTIFICATIONS,
-    ),
-    (
-        "/device-management:device-management/limits/replay-events",
-        NOTIFICATIONS,
-    ),
-    (
-        "/device-management:device-management/limits/replay-octets",
         NOTIFICATIONS,
     ),
     (

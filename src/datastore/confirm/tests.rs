@@ -40,7 +40,8 @@ impl Timeline {
         if self.confirm.is_due(self.now()) {
             self.running = *self.confirm.base().unwrap();
             let nothing = || panic!("there is a base");
-            self.confirm.committed(Effect::Ends, self.now(), nothing);
+            self.confirm
+                .committed(Effect::Ends(Ending::Confirmed), self.now(), nothing);
         }
     }
 

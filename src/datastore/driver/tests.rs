@@ -36,6 +36,7 @@ fn author(session: SessionId) -> Author {
         user: "root".to_owned(),
         groups: Vec::new(),
         recovery: true,
+        host: None,
         source: "netconf",
         at: SystemTime::UNIX_EPOCH,
     }

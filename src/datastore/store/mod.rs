@@ -11,6 +11,7 @@
 
 mod directory;
 mod error;
+mod events;
 mod record;
 mod tables;
 
@@ -25,6 +26,7 @@ use redb::{Builder, Database, WriteTransaction};
 
 pub use directory::StateDirectory;
 pub use error::StoreError;
+pub use events::{EventStore, Recorded};
 pub use record::{CommitRecord, Loaded};
 pub use tables::MetaChange;
 use tables::{Undo, Weight};

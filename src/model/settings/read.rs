@@ -257,6 +257,8 @@ impl Limits {
             sessions: size("sessions", defaults.sessions),
             sessions_per_user: size("sessions-per-user", defaults.sessions_per_user),
             channels: size("channels", defaults.channels),
+            replay_events: size("replay-events", defaults.replay_events),
+            replay_octets: size("replay-octets", defaults.replay_octets),
         }
     }
 }

@@ -48,6 +48,10 @@ impl Diff {
     pub fn changes(&self) -> impl Iterator<Item = (Op, Node<'_>)> {
         self.iter().filter(|(op, _)| *op != Op::None)
     }
+    /// What the diff itself says of one of its nodes; none where that follows from a node above.
+    pub fn op_of(node: Node<'_>) -> Option<Op> {
+        own_op(node)
+    }
     /// Whether a node at or below the path of a container or leaf (no lists on the way) changes.
     pub fn touches(&self, path: &str) -> bool {
         self.0.find(path).is_some()

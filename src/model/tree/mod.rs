@@ -30,6 +30,7 @@ pub mod heap;
 mod lookup;
 pub(super) mod module;
 mod node;
+mod notification;
 mod operation;
 mod pairs;
 mod patch;

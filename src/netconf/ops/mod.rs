@@ -10,6 +10,7 @@ mod lock;
 pub mod monitoring;
 mod retrieve;
 mod schema;
+pub mod subscribe;
 
 use super::reply::{Data, Reply};
 use super::rpc::{Datastore as Name, Named, Rpc, Stored, unknown_namespace, unknown_operation};
@@ -167,10 +168,16 @@ pub fn write(
 
 /// Whether the caller may execute the operation (RFC 8341, section 3.4.4, step 1 on). `close-session` never comes
 /// here and is always permitted; that of an action is decided when it is parsed.
-fn permit(schema: Schema, nacm: &Nacm, caller: &Author, rpc: &Rpc) -> Result<(), RpcError> {
+pub(super) fn permit(
+    schema: Schema,
+    nacm: &Nacm,
+    caller: &Author,
+    rpc: &Rpc,
+) -> Result<(), RpcError> {
     let (module, name) = match rpc {
         Rpc::Action { .. } => return Ok(()),
         Rpc::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
+        Rpc::CreateSubscription(_) => ("notifications", rpc.name()),
         Rpc::GetData(_) | Rpc::EditData(_) => ("ietf-netconf-nmda", rpc.name()),
         Rpc::Other {
             namespace, name, ..
@@ -270,6 +277,8 @@ pub fn capabilities(schema: Schema) -> Vec<String> {
         "urn:ietf:params:netconf:capability:rollback-on-error:1.0",
         "urn:ietf:params:netconf:capability:validate:1.1",
         "urn:ietf:params:netconf:capability:xpath:1.0",
+        "urn:ietf:params:netconf:capability:notification:1.0",
+        "urn:ietf:params:netconf:capability:interleave:1.0",
         "urn:ietf:params:netconf:capability:with-defaults:1.0?basic-mode=explicit&also-supported=report-all,report-all-tagged,trim",
         "urn:ietf:params:netconf:capability:with-operational-defaults:1.0?basic-mode=report-all&also-supported=explicit,report-all-tagged,trim",
     ]

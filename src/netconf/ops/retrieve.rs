@@ -193,7 +193,7 @@ pub(super) fn visible(datastore: &Datastore, caller: &Author, tree: &Tree) -> Tr
     copy
 }
 
-fn selection(schema: Schema, filter: Option<&Requested>) -> Result<Selection, RpcError> {
+pub(super) fn selection(schema: Schema, filter: Option<&Requested>) -> Result<Selection, RpcError> {
     match filter {
         None => Ok(Selection::All),
         Some(Requested::Subtree(inside)) => {

@@ -40,7 +40,10 @@ impl<'a> Parameters<'a> {
                 }
                 _ => operation.namespace(),
             };
-            if parameter.namespace() != namespace && !is_bare_config(&parameter) {
+            if parameter.namespace() != namespace
+                && !is_bare_config(&parameter)
+                && !is_base_filter(&parameter)
+            {
                 return Err(unknown_namespace(name, parameter.namespace()));
             }
             if !lists.contains(&name) && found.iter().any(|other| other.name() == name) {
@@ -149,6 +152,12 @@ impl<'a> Parameters<'a> {
 /// Scripts around ncclient often send a `<config>` without a namespace. It can mean but one thing, so it is taken.
 fn is_bare_config(parameter: &Element<'_>) -> bool {
     parameter.name() == "config" && parameter.namespace().is_empty()
+}
+
+/// Clients such as ncclient send create-subscription with the `<filter>` that they have for get. It can mean but one
+/// thing, too.
+fn is_base_filter(parameter: &Element<'_>) -> bool {
+    parameter.is(NETCONF_NAMESPACE, "filter")
 }
 
 /// RFC 6241, section 8.9.5.1: the expression is the attribute `select`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::edit_data::edit_data;
 use super::get_data::get_data;
 use super::parameters::{Parameters, any_source, any_target, datastore, filter, source};
-use super::{Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption};
+use super::{Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption, subscribe};
 use crate::datastore::confirm::{Confirmed, Request};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError, YANG_NAMESPACE};
 use crate::netconf::reply::ReplyHead;
@@ -112,6 +112,9 @@ fn parse(operation: &Element<'_>, message: &[u8]) -> Result<Rpc, Errors> {
         MONITORING_NAMESPACE if operation.name() == "get-schema" => Ok(get_schema(operation)?),
         NMDA_NAMESPACE if operation.name() == "get-data" => Ok(get_data(operation)?),
         NMDA_NAMESPACE if operation.name() == "edit-data" => Ok(edit_data(operation)?),
+        subscribe::NAMESPACE if operation.name() == "create-subscription" => {
+            Ok(subscribe::create_subscription(operation)?)
+        }
         YANG_NAMESPACE if operation.name() == "action" => Ok(Rpc::Action {
             message: text(message),
         }),

@@ -2,11 +2,12 @@
 //! it, so its clock can be a paused one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tether::datastore::driver::Handle;
 use tether::datastore::edit::Sealer;
+use tether::datastore::events::{Announcer, Bounds, Stream};
 use tether::datastore::store::Store;
 use tether::datastore::{Datastore, Parts};
 use tether::model::error::RpcError;
@@ -69,15 +70,21 @@ impl Served {
     }
 
     /// A device with this configuration and these parts.
-    pub fn start_with(schema: Schema, config: &str, parts: Parts) -> Self {
+    pub fn start_with(schema: Schema, config: &str, mut parts: Parts) -> Self {
         let directory = TempDir::new().unwrap();
         let (store, _) = Store::open(directory.path()).unwrap();
         let running = Tree::parse_config(schema, config).unwrap();
+        let bounds = Bounds {
+            events: 100,
+            octets: 1 << 20,
+        };
+        let stream = Stream::new(SystemTime::now(), None, bounds, Vec::new());
+        parts.announce = Some(Announcer::start(schema, stream.clone()).0);
         let datastore = Datastore::start(running, 1, Box::new(NoSecrets), parts).unwrap();
         let (handle, _) = Handle::start(datastore, Arc::new(store));
         let limits = watch::Sender::new(Arc::new(Limits::default()));
         Self {
-            server: Server::new(handle, schema, limits.subscribe()),
+            server: Server::new(handle, schema, limits.subscribe(), stream),
             limits,
             _directory: directory,
         }

@@ -1,0 +1,144 @@
+//! The stream of events: what it goes on with, who adds to it, and who shows it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::datastore::events::{Bounds, NETCONF, Recorder, Stream, notices};
+use crate::datastore::store::{EventStore, Loaded, Store, StoreError};
+use crate::datastore::subscriber::StateProvider;
+use crate::model::error::RpcError;
+use crate::model::paths;
+use crate::model::schema::Schema;
+use crate::model::settings::Limits;
+use crate::model::tree::Tree;
+
+/// Under which the store keeps what the last start announced.
+const ANNOUNCED_KEY: &str = "announced";
+
+/// What a start announces.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Announced {
+    content_id: String,
+    capabilities: Vec<String>,
+}
+
+/// The stream, with the events of earlier runs, and what writes it to the disk.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn open(store: &Store) -> Result<(Stream, Option<Recorder>), StoreError> {
+    let now = SystemTime::now();
+    let bounds = bounds(&Limits::default());
+    let Some(directory) = store.directory() else {
+        return Ok((Stream::new(now, None, bounds, Vec::new()), None));
+    };
+    let (store, recorded) = EventStore::open(directory, now)?;
+    let stream = Stream::new(recorded.created, recorded.aged, bounds, recorded.events);
+    let recorder = Recorder::new(stream.clone(), store);
+    Ok((stream, Some(recorder)))
+}
+
+/// Tells what this start announces and the last one did not: capabilities (RFC 6470), the set of modules (RFC 8525). The
+/// first start has nothing to compare with.
+pub(super) fn tell_of_news(
+    schema: Schema,
+    store: &Store,
+    loaded: &Loaded,
+    capabilities: &[String],
+    stream: &Stream,
+) {
+    let now = Announced {
+        content_id: schema.content_id().to_owned(),
+        capabilities: capabilities.to_vec(),
+    };
+    let before = loaded.meta.get(ANNOUNCED_KEY);
+    let before = before.and_then(|stored| serde_json::from_slice::<Announced>(stored).ok());
+    if before.as_ref() == Some(&now) {
+        return;
+    }
+    if let Some(before) = before {
+        let changes = notices::capability_change(schema, &before.capabilities, capabilities);
+        let library = (before.content_id != now.content_id)
+            .then(|| notices::library_update(schema))
+            .transpose();
+        for notice in [changes, library] {
+            match notice {
+                Ok(notice) => notice
+                    .into_iter()
+                    .for_each(|notice| stream.publish(SystemTime::now(), notice, None)),
+                Err(error) => tracing::warn!(%error, "an event does not fit its module"),
+            }
+        }
+    }
+    let stored = serde_json::to_vec(&now)
+        .map_err(|error| error.to_string())
+        .and_then(|text| {
+            let change = (ANNOUNCED_KEY.to_owned(), Some(text));
+            store.put_meta(&[change]).map_err(|error| error.to_string())
+        });
+    if let Err(error) = stored {
+        tracing::warn!(
+            error,
+            "what was announced cannot be stored: the next start tells of it again"
+        );
+    }
+}
+
+/// Has the log keep to the limits of the configuration.
+pub(super) async fn bound(
+    stream: Stream,
+    mut limits: watch::Receiver<Arc<Limits>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        let bounds = bounds(&limits.borrow_and_update());
+        stream.set_bounds(bounds);
+        tokio::select! {
+            changed = limits.changed() => if changed.is_err() { return },
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+fn bounds(limits: &Limits) -> Bounds {
+    Bounds {
+        events: limits.replay_events,
+        octets: limits.replay_octets,
+    }
+}
+
+/// Shows the stream (RFC 5277, section 3.2.5.1).
+pub(super) struct Streams(pub Stream);
+
+impl StateProvider for Streams {
+    fn module(&self) -> &'static str {
+        "nc-notifications"
+    }
+
+    fn state(&self, into: &mut Tree) {
+        if let Err(error) = self.write(into) {
+            tracing::warn!(%error, "the stream of events does not fit its module");
+        }
+    }
+}
+
+impl Streams {
+    fn write(&self, into: &mut Tree) -> Result<(), RpcError> {
+        let date = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true);
+        let entry = format!("{}/stream[name='{NETCONF}']", paths::STREAMS);
+        let mut set = |leaf: &str, value: &str| into.set(&format!("{entry}/{leaf}"), Some(value));
+        set("description", "everything that happens in the agent")?;
+        set("replaySupport", "true")?;
+        let (created, aged) = self.0.ages();
+        set("replayLogCreationTime", &date(created))?;
+        match aged {
+            Some(aged) => set("replayLogAgedTime", &date(aged)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Events: what happens in the agent, as notifications of its modules (RFC 7950, section 7.16).
+//!
+//! `log.rs` keeps them within bounds, `stream.rs` lets many read it, `recorder.rs` has it survive a restart;
+//! `notices.rs` writes those that the datastores and sessions give rise to.
+
+mod announcer;
+mod log;
+pub mod notices;
+mod recorder;
+mod stream;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::model::error::Errors;
+use crate::model::schema::Schema;
+use crate::model::tree::{Diff, Snapshot, Tree};
+
+use super::Author;
+
+pub use announcer::Announcer;
+pub use log::{Bounds, Found, Place};
+pub use recorder::Recorder;
+pub use stream::Stream;
+
+/// The name of the stream of all events (RFC 5277, section 3.2.3).
+pub const NETCONF: &str = "NETCONF";
+
+/// Something that happened to the datastores, which is still to be put in words.
+#[derive(Debug)]
+pub struct Announced {
+    /// Who did it, and when.
+    pub by: Author,
+    /// What.
+    pub what: What,
+}
+
+/// See [`Announced`].
+pub enum What {
+    /// Running was changed by so much.
+    RunningChanged(Diff),
+    /// Startup is another one.
+    StartupReplaced,
+    /// A confirmed commit went a step further.
+    ConfirmedCommit(notices::ConfirmEvent),
+}
+
+impl std::fmt::Debug for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::RunningChanged(diff) => {
+                f.debug_tuple("RunningChanged").field(diff.tree()).finish()
+            }
+            Self::StartupReplaced => f.write_str("StartupReplaced"),
+            Self::ConfirmedCommit(event) => f.debug_tuple("ConfirmedCommit").field(event).finish(),
+        }
+    }
+}
+
+/// Takes announcements; must not wait.
+pub type Announce = Box<dyn FnMut(Announced) + Send>;
+
+/// One event.
+#[derive(Debug)]
+pub struct Event {
+    /// Its place in the stream, from 1 over all runs of the agent.
+    pub number: u64,
+    /// When it happened, by the device's clock.
+    pub at: SystemTime,
+    /// The notification as XML: one element with the declarations it needs.
+    pub xml: String,
+    /// What it is about where that has to be asked for access control: the text of a difference.
+    pub about: Option<String>,
+    content: Mutex<Option<Snapshot>>,
+}
+
+impl Event {
+    /// An event that happens.
+    pub fn new(number: u64, at: SystemTime, content: Tree, about: Option<String>) -> Self {
+        Self {
+            number,
+            at,
+            xml: content.to_xml(),
+            about,
+            content: Mutex::new(Some(Snapshot::new(content))),
+        }
+    }
+
+    /// An event of an earlier run.
+    pub fn stored(number: u64, at: SystemTime, xml: String, about: Option<String>) -> Self {
+        Self {
+            number,
+            at,
+            xml,
+            about,
+            content: Mutex::new(None),
+        }
+    }
+
+    /// What it takes in a log.
+    pub fn octets(&self) -> usize {
+        self.xml.len() + self.about.as_ref().map_or(0, String::len)
+    }
+
+    /// The notification as a tree.
+    ///
+    /// # Errors
+    /// The text of an event that another set of modules made.
+    pub fn content(&self, schema: Schema) -> Result<Snapshot, Errors> {
+        if let Some(content) = &*self.ready() {
+            return Ok(content.clone());
+        }
+        Ok(Snapshot::new(Tree::parse_notification(schema, &self.xml)?))
+    }
+
+    fn forget_content(&self) {
+        *self.ready() = None;
+    }
+
+    /// What a thread that panicked left is still the content or nothing.
+    fn ready(&self) -> MutexGuard<'_, Option<Snapshot>> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,90 @@
+//! A stream that many publish to and many read.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
+use super::Event;
+use super::log::{Bounds, Found, Log, Place};
+use crate::model::tree::Tree;
+
+/// A stream of events. Cheap to clone; all clones are the same stream.
+#[derive(Clone, Debug)]
+pub struct Stream(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    log: Mutex<Log>,
+    /// The end of the log, for those who wait for more.
+    end: watch::Sender<Place>,
+}
+
+impl Stream {
+    /// A stream that goes on with events of an earlier run; see [`Log::new`].
+    pub fn new(
+        created: SystemTime,
+        aged: Option<SystemTime>,
+        bounds: Bounds,
+        events: Vec<Event>,
+    ) -> Self {
+        let log = Log::new(created, aged, bounds, events);
+        let end = watch::Sender::new(log.end());
+        Self(Arc::new(Inner {
+            log: Mutex::new(log),
+            end,
+        }))
+    }
+
+    /// Adds an event; never waits, whoever listens. See [`Event`] for `about`.
+    pub fn publish(&self, at: SystemTime, content: Tree, about: Option<String>) {
+        // Printed outside of the lock; its number is not known before.
+        let mut event = Event::new(0, at, content, about);
+        let mut log = self.log();
+        event.number = log.end().0;
+        log.push(event);
+        // Under the lock, so that the end never goes back.
+        self.0.end.send_replace(log.end());
+    }
+
+    /// What is at a place.
+    pub fn at(&self, place: Place) -> Found {
+        self.log().at(place)
+    }
+
+    /// The place of what happens next.
+    pub fn end(&self) -> Place {
+        self.log().end()
+    }
+
+    /// The place of the first event that is still there.
+    pub fn start(&self) -> Place {
+        self.log().start()
+    }
+
+    /// The place of the first event at or after a time.
+    pub fn since(&self, time: SystemTime) -> Place {
+        self.log().since(time)
+    }
+
+    /// When its log was begun, and the time of the last event that the log had to drop.
+    pub fn ages(&self) -> (SystemTime, Option<SystemTime>) {
+        let log = self.log();
+        (log.created(), log.aged())
+    }
+
+    /// Other bounds of its log.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        self.log().set_bounds(bounds);
+    }
+
+    /// Tells of what is added from now on, and what was before.
+    pub fn watch(&self) -> watch::Receiver<Place> {
+        self.0.end.subscribe()
+    }
+
+    /// What a thread that panicked left is still a log.
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
