@@ -3,6 +3,7 @@
 mod command;
 mod control;
 mod device;
+mod discovery;
 mod events;
 mod first_start;
 pub mod options;
@@ -52,6 +53,7 @@ use crate::tunnel::service::{Modules, Registration};
 use crate::tunnel::{self, CloudConnection};
 
 use command::SystemCommand;
+use discovery::Discovery;
 use events::Streams;
 use options::{Options, OptionsError};
 use sealer::DeviceSealer;
@@ -165,8 +167,10 @@ impl Agent {
         let (stream, recorder) = events::open(&store)?;
         let door: Arc<OnceLock<SshServer>> = Arc::default();
         let answered = answered(&door);
+        let discovery = Discovery::start(&stopping);
         let told = stream.clone();
-        let setup = tunnel_setup(schema, &device, &loaded, &store, (modules, answered), told);
+        let beside = (modules, answered, &discovery);
+        let setup = tunnel_setup(schema, &device, &loaded, &store, beside, told);
         let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
         let cloud = CloudConnection::new(tunnel, schema, Arc::clone(&key));
 
@@ -175,7 +179,12 @@ impl Agent {
         let (announce, announcer) = Announcer::start(schema, stream.clone());
         let parts = Parts {
             announce: Some(announce),
-            subscribers: vec![Box::new(users), Box::new(limits), Box::new(cloud.clone())],
+            subscribers: vec![
+                Box::new(users),
+                Box::new(limits),
+                Box::new(cloud.clone()),
+                Box::new(discovery.listed),
+            ],
             actions: actions(&cloud, &options),
             providers: providers(&device, cloud, stream.clone()),
         };
@@ -214,18 +223,17 @@ impl Agent {
         parts.spawn(async move { ssh.run(doors.listeners).await });
         parts.spawn(async move { through_tunnel.run_tunnelled(tunnelled).await });
         parts.spawn(doors.local.run(serve, stopping.clone()));
-        parts.spawn(
-            doors
-                .control
-                .run(control::handler(others), stopping.clone()),
-        );
+        let handler = control::handler(discovery.reports, others);
+        parts.spawn(doors.control.run(handler, stopping.clone()));
         parts.spawn(events::bound(stream, known_limits, stopping.clone()));
         if let Some(recorder) = recorder {
             parts.spawn(recorder.run(stopping.clone()));
         }
         parts.spawn(async move { drop(announcer.await) });
         parts.spawn(async move { drop(owner.await) });
-        parts.spawn(async move { drop(driver.await) });
+        for task in discovery.tasks.into_iter().chain([driver]) {
+            parts.spawn(async move { drop(task.await) });
+        }
         Ok(Self {
             addresses: doors.addresses,
             socket: doors.socket,
@@ -402,7 +410,7 @@ fn tunnel_setup(
     device: &Device,
     loaded: &Loaded,
     store: &Arc<Store>,
-    (modules, answered): (Modules, Answered),
+    (modules, answered, discovery): (Modules, Answered, &Discovery),
     stream: Stream,
 ) -> tunnel::driver::Setup {
     let stored = loaded
@@ -417,6 +425,8 @@ fn tunnel_setup(
             software: concat!("tether/", env!("CARGO_PKG_VERSION")).to_owned(),
         },
         surroundings: Surroundings::default(),
+        findings: discovery.findings.clone(),
+        network: discovery.network.clone(),
         record: Record::from_bytes(stored, &device.serial_number),
         store: Arc::clone(store) as Arc<dyn TunnelStore>,
         // No notification holds a secret.

@@ -12,13 +12,13 @@
 //! | 4 | [`agent`] | builds every part and wires the channels: the only file that knows them all |
 //! | 3 | [`transport`] | the doors: SSH and the local socket find out who the peer is and hand on a stream; programs beside the agent ask at the control socket |
 //! | 2 | [`netconf`], [`tunnel`], [`cli`], [`system`] | the server of RFC 6241, the cloud connection, the command line, the device; none knows another |
-//! | 1 | [`datastore`], [`protocol`] | running, candidate, operational and what guards them; framing, hellos, a client |
+//! | 1 | [`datastore`], [`protocol`], [`dhcp`], [`netlink`] | running, candidate, operational and what guards them; framing, hellos, a client; discovery of the cloud; the device's network |
 //! | 0 | [`model`] | the YANG schema, data trees (the one place with `unsafe`), settings, status, errors |
 //!
 //! `netconf`, `tunnel` and `cli` meet in the traits of [`datastore::subscriber`]: who takes changes over, who shows
 //! state, who does actions. What waits – sockets, files, the clock, randomness – is in few files: `driver.rs`, `store/` and
 //! parts of `events/` of the datastore; `server.rs`, `evaluator.rs`, `session` and `subscription` of netconf; `driver`, `net` and `service` of the tunnel;
-//! `client.rs` of protocol; cli; everything from layer 3 up. All other files are pure: same input, same output.
+//! `client.rs` of protocol; `client` of dhcp; `watcher.rs` of netlink; cli; everything from layer 3 up. All other files are pure: same input, same output.
 //!
 //! # A commit, in reading order
 //! 1. `netconf/session.rs` reads the message, `netconf/rpc` makes it an operation, `netconf/server.rs` hands it to
@@ -65,8 +65,10 @@
 pub mod agent;
 pub mod cli;
 pub mod datastore;
+pub mod dhcp;
 pub mod model;
 pub mod netconf;
+pub mod netlink;
 pub mod protocol;
 pub mod sim;
 pub mod system;

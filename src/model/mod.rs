@@ -1,6 +1,7 @@
 //! Layer 0: the YANG model, its data, and what both become as Rust types.
 pub mod crypt_hash;
 pub mod error;
+pub mod network;
 pub mod paths;
 pub mod schema;
 pub mod secret;

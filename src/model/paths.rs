@@ -4,6 +4,8 @@
 pub const CLOUD: &str = "/cloud-management:cloud-management";
 /// Its server.
 pub const SERVER: &str = "/cloud-management:cloud-management/server";
+/// On which interfaces the server is discovered.
+pub const DISCOVERY: &str = "/cloud-management:cloud-management/discovery";
 /// Trust anchors of the cloud.
 pub const TRUST: &str = "/cloud-management:cloud-management/trust";
 /// Its operational state.

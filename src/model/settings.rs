@@ -99,6 +99,8 @@ pub struct CloudSettings {
     pub unbinding_code: Option<Secret>,
     /// Trust anchors (DER, in no order); empty means the platform's roots.
     pub trust: Arc<BTreeSet<Vec<u8>>>,
+    /// Interfaces on which domain and password are discovered (`discovery/dhcp`); the first that has a value wins.
+    pub discovery: Vec<String>,
     /// Services that are switched off (`service/enabled` = false); those not named are on.
     pub disabled_services: BTreeSet<String>,
 }
@@ -115,6 +117,7 @@ impl Default for CloudSettings {
             keepalive_interval: Duration::from_secs(180),
             unbinding_code: None,
             trust: Arc::default(),
+            discovery: Vec::new(),
             disabled_services: BTreeSet::new(),
         }
     }

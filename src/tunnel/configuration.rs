@@ -35,11 +35,7 @@ impl Configuration {
             Event::Services(self.services(registered)),
             Event::KeepaliveInterval(self.cloud.keepalive_interval),
             Event::PrimaryReturn(self.cloud.primary_return),
-            Event::Target {
-                target: target(&self.cloud, discovered),
-                origins: origins(&self.cloud, discovered),
-                cause: Cause::Configuration,
-            },
+            self.target(discovered, self.cause(before)),
             Event::ConfiguredCode(self.cloud.unbinding_code.clone()),
         ];
         // After the target: an attempt that the commit has just begun is not woken.
@@ -47,6 +43,27 @@ impl Configuration {
             events.push(Event::HostsChanged);
         }
         events
+    }
+
+    /// What the machine is told of whom to dial.
+    pub fn target(&self, discovered: &Discovered, cause: Cause) -> Event {
+        Event::Target {
+            target: target(&self.cloud, discovered),
+            origins: origins(&self.cloud, discovered),
+            cause,
+        }
+    }
+
+    /// A commit that changes nothing but where is discovered changes what is discovered: a tunnel to the same server
+    /// stays, and one to another is lost by that.
+    fn cause(&self, before: &Self) -> Cause {
+        let discovery = &self.cloud.discovery;
+        let mut with_these = before.cloud.clone();
+        with_these.discovery.clone_from(discovery);
+        match before.cloud.discovery != *discovery && with_these == self.cloud {
+            true => Cause::Discovery,
+            false => Cause::Configuration,
+        }
     }
 }
 

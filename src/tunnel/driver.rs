@@ -4,6 +4,7 @@
 //! the status. Whatever takes time runs in tasks of its own ([`line`] for the main connection, [`service_line`] for
 //! each subconnection), which are told by bounded queues without waiting and end when they are dropped.
 
+mod discovery;
 mod expiry;
 mod gate;
 mod handle;
@@ -21,6 +22,8 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use crate::dhcp::findings::Findings;
+use crate::model::network::Network;
 use crate::model::settings::DnsSettings;
 use crate::model::status::{Clocks, CloudStatus};
 use crate::tunnel::configuration::Configuration;
@@ -33,7 +36,6 @@ use crate::tunnel::record::{Record, TunnelStore};
 use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
 use crate::tunnel::service::{Modules, Order as ServiceOrder, Registration};
 use crate::tunnel::state::Traffic;
-use crate::tunnel::target::Discovered;
 pub use gate::Answered;
 pub use handle::{Command, Handle, Reserved};
 use handle::{clocks, telemetry};
@@ -67,6 +69,10 @@ pub struct Setup {
     pub identity: Identity,
     /// Clock, hosts file, build date.
     pub surroundings: Surroundings,
+    /// What DHCP has found.
+    pub findings: watch::Receiver<Arc<Findings>>,
+    /// What the device's network is like; each change of it may be what a retry waits for.
+    pub network: watch::Receiver<Arc<Network>>,
     /// What was stored.
     pub record: Record,
     /// Where it is stored.
@@ -115,6 +121,8 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         interval: watch::Sender::new(defaults.cloud.keepalive_interval),
         dns: Arc::new(defaults.dns.clone()),
         configuration: defaults,
+        findings: setup.findings,
+        network: setup.network,
         modules: modules.clone(),
         _telemetry: registration.ok(),
         lines: HashMap::new(),
@@ -168,6 +176,8 @@ struct Driver {
     tunnel: Tunnel,
     device: Arc<Device>,
     configuration: Configuration,
+    findings: watch::Receiver<Arc<Findings>>,
+    network: watch::Receiver<Arc<Network>>,
     dns: Arc<DnsSettings>,
     interval: watch::Sender<Duration>,
     modules: Modules,
@@ -202,6 +212,8 @@ impl Driver {
                 Some(event) = replies.recv() => self.tell(event),
                 () = changes.next() => self.modules_changed(),
                 () = until(due) => self.tell(Event::Tick),
+                Ok(()) = self.findings.changed() => self.discover(),
+                Ok(()) = self.network.changed() => self.tell(Event::NetworkChanged),
                 Some(ended) = self.tasks.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
                         warn!(%error, "a connection to the cloud ended badly");
@@ -232,7 +244,7 @@ impl Driver {
             *known = interval;
             changed
         });
-        let discovered = Discovered::default();
+        let discovered = self.discovered();
         let events = self
             .configuration
             .events(&before, &self.modules.names(), &discovered);
@@ -257,7 +269,8 @@ impl Driver {
     }
 
     fn publish(&self) {
-        let status = self.tunnel.status();
+        let mut status = self.tunnel.status();
+        status.discovered = self.discovered_status();
         self.status.send_if_modified(|published| {
             let changed = **published != status;
             if changed {

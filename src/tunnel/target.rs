@@ -4,19 +4,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use crate::dhcp::options::Discovered;
 pub use crate::model::settings::Family;
 use crate::model::settings::{BackupServer, CloudSettings, Secret};
 use crate::model::status::Origin;
 use crate::tunnel::wire::Host;
-
-/// What DHCP options 252 and 253 brought, over all interfaces.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Discovered {
-    /// Option 253.
-    pub domain: Option<String>,
-    /// Option 252.
-    pub password: Option<Secret>,
-}
 
 /// The road that every connection to the cloud takes on this device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

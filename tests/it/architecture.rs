@@ -3,10 +3,12 @@
 use crate::source::{SourceFile, files, literals};
 
 /// The layer of each module at the top; what is not named here has no business there.
-const LAYERS: [(&str, u8); 12] = [
+const LAYERS: [(&str, u8); 14] = [
     ("model", 0),
     ("datastore", 1),
     ("protocol", 1),
+    ("dhcp", 1),
+    ("netlink", 1),
     ("tunnel", 2),
     ("netconf", 2),
     ("cli", 2),
@@ -19,7 +21,7 @@ const LAYERS: [(&str, u8); 12] = [
 ];
 
 /// The files that may touch tokio, sockets, files, the clock and randomness. A name that ends in `/` is a folder.
-const WAITING: [&str; 23] = [
+const WAITING: [&str; 26] = [
     "agent.rs",
     "agent/",
     "main.rs",
@@ -28,6 +30,9 @@ const WAITING: [&str; 23] = [
     "cli/",
     "protocol/client.rs",
     "protocol/client/",
+    "dhcp/client.rs",
+    "dhcp/client/",
+    "netlink/watcher.rs",
     "datastore/driver.rs",
     "datastore/events/announcer.rs",
     "datastore/events/recorder.rs",

@@ -8,6 +8,7 @@ mod chaos;
 mod cloud;
 mod commit_table;
 mod datastore;
+mod discovery;
 mod errors;
 mod filters;
 mod further_modules;

@@ -29,18 +29,12 @@ const KNOWN_BY: [(&str, &str); 6] = [
     ("/ietf-system:", "model/settings/read.rs"),
 ];
 
-const COMPLETE_CLOUD: &str =
-    "The cloud connection, complete: discovery, network, services, management through the tunnel";
 const NOTIFICATIONS: &str =
     "Notifications, push, call home, and a commit that cannot cut the device off";
 const OPERATOR: &str = "The operator's side: command line, logs, metrics, packages";
 
 /// What the model has and the agent does not have yet, with the issue that brings it.
-const LATER: [(&str, &str); 9] = [
-    (
-        "/cloud-management:cloud-management/discovery",
-        COMPLETE_CLOUD,
-    ),
+const LATER: [(&str, &str); 8] = [
     (
         "/cloud-management:cloud-management/commit-guard",
         NOTIFICATIONS,

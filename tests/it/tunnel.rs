@@ -86,6 +86,8 @@ impl Pair {
                 software: "tether/0.1.0".into(),
             },
             surroundings: Surroundings::default(),
+            findings: watch::channel(Arc::default()).1,
+            network: watch::channel(Arc::default()).1,
             record,
             store: store.clone(),
             announce: CloudConnection::announce(schema, |_, _| {}),

@@ -80,11 +80,18 @@ impl CloudSettings {
                 .value(&format!("{}/unbinding-code", paths::CLOUD))
                 .map(Secret::new),
             trust: Arc::new(trust(tree)?),
+            discovery: Self::read_discovery(tree),
             disabled_services: entries(tree, paths::CLOUD, "service")
                 .filter(|service| service.child_value("enabled").as_deref() == Some("false"))
                 .filter_map(|service| service.child_value("name"))
                 .collect(),
         })
+    }
+
+    /// The interfaces of `discovery/dhcp`, in the user's order.
+    pub fn read_discovery(tree: &Tree) -> Vec<String> {
+        let dhcp = tree.find(&format!("{}/dhcp", paths::DISCOVERY));
+        dhcp.map_or_else(Vec::new, |dhcp| values(&dhcp, "interface").collect())
     }
 }
 
@@ -298,6 +305,7 @@ mod tests {
         let settings = cloud(&format!(
             "<server><domain>cloud.example</domain><source-ip>127.0.0.2</source-ip><port>8443</port>\
              <password>{sealed}</password></server><keepalive-interval>60</keepalive-interval>\
+             <discovery><dhcp><interface>wan1</interface><interface>wan0</interface></dhcp></discovery>\
              <service><name>telemetry</name><enabled>false</enabled></service>"
         ));
         let settings = settings.unwrap();
@@ -305,6 +313,7 @@ mod tests {
         assert_eq!(settings.port, 8443);
         assert_eq!(settings.password.unwrap().reveal(), "cloudpass");
         assert_eq!(settings.keepalive_interval, Duration::from_secs(60));
+        assert_eq!(settings.discovery, ["wan1", "wan0"]);
         assert!(settings.disabled_services.contains("telemetry"));
     }
 
