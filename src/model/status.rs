@@ -89,9 +89,9 @@ spelt! {
     ProcessState {
         /// The name is not looked up yet.
         DnsNotParsed = "dns-not-parsed", "DNS not parsed";
-        /// The addresses are known.
+        /// The addresses are known; TCP is being set up.
         DnsParsed = "dns-parsed", "DNS parsed";
-        /// TCP and TLS are being set up.
+        /// TCP stands; TLS is being set up.
         MessageNotSent = "message-not-sent", "Message not sent";
         /// The request of the step is out.
         MessageSent = "message-sent", "Message sent";

@@ -284,6 +284,7 @@ impl Course {
             (Phase::Resolving { .. }, Reply::Resolved(addresses)) => self.dial(addresses, means),
             (Phase::Tcp { .. }, Reply::TcpConnected(address)) => {
                 self.show_address(address);
+                self.progress.process = ProcessState::MessageNotSent;
                 self.phase = Phase::Tls {
                     deadline: means.deadline(),
                 };
@@ -456,7 +457,7 @@ impl Course {
             self.show_address(first);
         }
         self.link.addresses.clone_from(&addresses);
-        self.progress.process = ProcessState::MessageNotSent;
+        self.progress.process = ProcessState::DnsParsed;
         self.phase = Phase::Tcp {
             deadline: means.deadline(),
         };
