@@ -1,7 +1,7 @@
 //! The task that drives the machine: events in, actions out. It decides nothing.
 //!
 //! One loop: wait for a command, a reply or the machine's next deadline; tell the machine; do what it orders; publish
-//! the status. Whatever takes time runs in tasks of its own ([`line`] for the main connection, [`service_line`] for
+//! the status. Whatever takes time runs in tasks of its own ([`line`] for the main connection and the probe, [`service_line`] for
 //! each subconnection), which are told by bounded queues without waiting and end when they are dropped.
 
 mod discovery;
@@ -9,11 +9,11 @@ mod expiry;
 mod gate;
 mod handle;
 mod line;
+mod lines;
 mod saver;
 mod service_line;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,11 +27,9 @@ use crate::model::network::Network;
 use crate::model::settings::DnsSettings;
 use crate::model::status::{Clocks, CloudStatus};
 use crate::tunnel::configuration::Configuration;
-use crate::tunnel::machine::event::{Endpoint, SubconnectionReply};
-use crate::tunnel::machine::{
-    Action, Attempt, CloseCode, Event, Line, Notification, Reply, Start, Tunnel,
-};
-use crate::tunnel::net::{Surroundings, resolve};
+use crate::tunnel::machine::event::SubconnectionReply;
+use crate::tunnel::machine::{Action, Attempt, Event, Line, Notification, Reply, Start, Tunnel};
+use crate::tunnel::net::Surroundings;
 use crate::tunnel::record::{Record, TunnelStore};
 use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
 use crate::tunnel::service::{Modules, Order as ServiceOrder, Registration};
@@ -41,6 +39,7 @@ pub use handle::{Command, Handle, Reserved};
 use handle::{clocks, telemetry};
 pub use line::Identity;
 use line::{Device, Order, Request};
+use lines::Lines;
 
 /// Commands that wait; a commit that finds no room is refused.
 const COMMANDS: usize = 64;
@@ -125,7 +124,7 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         network: setup.network,
         modules: modules.clone(),
         _telemetry: registration.ok(),
-        lines: HashMap::new(),
+        lines: Lines::default(),
         subconnections: HashMap::new(),
         tasks: JoinSet::new(),
         replies: Replies(replies),
@@ -183,8 +182,7 @@ struct Driver {
     modules: Modules,
     /// Absent when another module has taken its name.
     _telemetry: Option<Registration>,
-    /// The lookup, dial or connection on each line, with the number of the action last given to it.
-    lines: HashMap<Line, (Attempt, Running<Order>)>,
+    lines: Lines,
     subconnections: HashMap<Attempt, Running<ServiceOrder>>,
     tasks: JoinSet<()>,
     replies: Replies,
@@ -374,81 +372,6 @@ impl Driver {
                 (self.announce)(&told, clocks, &self.telemetry);
             }
             main => debug!(?main, "an action of the main connection came here"),
-        }
-    }
-
-    fn look_up(&mut self, line: Line, attempt: Attempt, endpoint: Endpoint) {
-        let (device, dns) = (self.device.clone(), self.dns.clone());
-        let replies = self.replies.clone();
-        let abort = self.tasks.spawn(async move {
-            let reply = match resolve(&device.surroundings, &dns, &endpoint).await {
-                Ok(addresses) => Reply::Resolved(addresses),
-                Err(error) => {
-                    debug!(%error, "the lookup of the cloud failed");
-                    Reply::Failed(error.step())
-                }
-            };
-            replies.main(attempt, reply).await;
-        });
-        // A lookup takes no orders; nobody is at the other end.
-        let (orders, _) = mpsc::channel(1);
-        self.lines
-            .insert(line, (attempt, Running { abort, orders }));
-    }
-
-    fn connect(
-        &mut self,
-        line: Line,
-        attempt: Attempt,
-        endpoint: Endpoint,
-        addresses: Vec<IpAddr>,
-    ) {
-        let (orders, ordered) = mpsc::channel(ORDERS);
-        let (device, replies) = (self.device.clone(), self.replies.clone());
-        let task = line::run(device, attempt, endpoint, addresses, ordered, replies);
-        let abort = self.tasks.spawn(task);
-        self.lines
-            .insert(line, (attempt, Running { abort, orders }));
-    }
-
-    fn request(&mut self, line: Line, attempt: Attempt, request: Request) {
-        if let Some((last, _)) = self.lines.get_mut(&line) {
-            *last = attempt;
-        }
-        self.order(line, Order::Request(attempt, request));
-    }
-
-    fn order(&mut self, line: Line, order: Order) {
-        let Some((attempt, running)) = self.lines.get(&line) else {
-            return;
-        };
-        if running.orders.try_send(order).is_err() {
-            // Full or gone: either way the cloud takes nothing any more. Told from a task, since the queue of replies
-            // may be full at the moment.
-            running.abort.abort();
-            let (attempt, replies) = (*attempt, self.replies.clone());
-            self.tasks
-                .spawn(async move { replies.main(attempt, Reply::Lost).await });
-        }
-    }
-
-    fn close(&mut self, code: CloseCode) {
-        if let Some((_, running)) = self.lines.remove(&Line::Main)
-            && running.orders.try_send(Order::Close(code)).is_err()
-        {
-            running.abort.abort();
-        }
-    }
-
-    fn promote(&mut self) {
-        if let Some(probe) = self.lines.remove(&Line::Probe) {
-            self.lines.insert(Line::Main, probe);
-        }
-    }
-
-    fn abort(&mut self, line: Line) {
-        if let Some((_, running)) = self.lines.remove(&line) {
-            running.abort.abort();
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::SinkExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tracing::debug;
@@ -17,7 +17,8 @@ use crate::model::status::{LastDownReason, ServerCertificate};
 use crate::tunnel::machine::event::{Endpoint, StepError};
 use crate::tunnel::machine::{Attempt, CloseCode, Reply};
 use crate::tunnel::net::{
-    Connection, Heard, NetError, Surroundings, Upgraded, WebSocket, connect, hear, leave, tls,
+    Connection, Heard, NetError, Patience, Surroundings, Upgraded, WebSocket, connect, hear, leave,
+    tls,
 };
 use crate::tunnel::wire::{
     AuthenticationRequest, CloudMessage, CloudUrl, DeviceMessage, Nonces, RegistrationRequest,
@@ -25,6 +26,8 @@ use crate::tunnel::wire::{
 
 /// A cloud that takes nothing for this long is lost.
 const WRITE_BOUND: Duration = Duration::from_secs(10);
+/// How long the connection before has to take its leave, until another one takes its place.
+const TAKE_OVER_BOUND: Duration = Duration::from_secs(2);
 /// Signs of life other than messages are reported no more often.
 const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -52,6 +55,8 @@ pub(super) struct Device {
 pub(super) enum Order {
     /// A request of steps 1 to 6, with the number its answer bears.
     Request(Attempt, Request),
+    /// The next request waits for this end, though not for long.
+    After(oneshot::Receiver<()>),
     Send(DeviceMessage),
     Close(CloseCode),
 }
@@ -73,6 +78,15 @@ pub(super) enum Request {
     },
 }
 
+/// What it takes to dial.
+pub(super) struct Dialling {
+    pub attempt: Attempt,
+    pub endpoint: Endpoint,
+    pub addresses: Vec<IpAddr>,
+    /// The keepalive interval, live.
+    pub interval: watch::Receiver<Duration>,
+}
+
 /// What a request came to.
 enum Made {
     Answered(Reply),
@@ -83,35 +97,45 @@ enum Made {
 /// driver drops it.
 pub(super) async fn run(
     device: Arc<Device>,
-    attempt: Attempt,
-    endpoint: Endpoint,
-    addresses: Vec<IpAddr>,
+    dialling: Dialling,
     mut orders: mpsc::Receiver<Order>,
     replies: Replies,
 ) {
-    let dialled = dial(&device, attempt, &endpoint, &addresses, &replies).await;
-    let (connection, certificate) = match dialled {
+    let attempt = dialling.attempt;
+    let dialled = match dial(&device, &dialling, &replies).await {
         Ok(dialled) => dialled,
         Err(error) => {
             failed(attempt, &error, &replies).await;
             return;
         }
     };
-    if let Some((socket, attempt)) = request(&device, connection, &mut orders, &replies).await {
-        let expiry = Expiry::new(certificate, endpoint.trust, device.surroundings.clock);
-        converse(socket, attempt, &mut orders, &replies, expiry).await;
+    let opened = request(&device, dialled.connection, &mut orders, &replies).await;
+    if let Some((socket, attempt)) = opened {
+        let trust = dialling.endpoint.trust;
+        let expiry = Expiry::new(dialled.certificate, trust, device.surroundings.clock);
+        tokio::select! {
+            () = converse(socket, attempt, &mut orders, &replies, expiry) => {}
+            () = dialled.patience.follow(dialling.interval) => {}
+        }
     }
+}
+
+/// A connection that stands.
+struct Dialled {
+    connection: Connection,
+    certificate: Option<ServerCertificate>,
+    patience: Patience,
 }
 
 async fn dial(
     device: &Device,
-    attempt: Attempt,
-    endpoint: &Endpoint,
-    addresses: &[IpAddr],
+    dialling: &Dialling,
     replies: &Replies,
-) -> Result<(Connection, Option<ServerCertificate>), NetError> {
-    let (tcp, address) = connect(endpoint, addresses).await?;
+) -> Result<Dialled, NetError> {
+    let (attempt, endpoint) = (dialling.attempt, &dialling.endpoint);
+    let (tcp, address) = connect(endpoint, &dialling.addresses).await?;
     replies.main(attempt, Reply::TcpConnected(address)).await;
+    let patience = Patience::of(&tcp)?;
     let tls = match tls(&device.surroundings, endpoint, tcp).await {
         Ok(tls) => tls,
         Err(error) => {
@@ -125,7 +149,11 @@ async fn dial(
     replies
         .main(attempt, Reply::Connected { clock_unset })
         .await;
-    Ok((connection, tls.certificate))
+    Ok(Dialled {
+        connection,
+        certificate: tls.certificate,
+        patience,
+    })
 }
 
 async fn show(attempt: Attempt, certificate: Option<&ServerCertificate>, replies: &Replies) {
@@ -144,6 +172,11 @@ async fn request(
     loop {
         let (attempt, request) = match orders.recv().await? {
             Order::Request(attempt, request) => (attempt, request),
+            Order::After(end) => {
+                // A connection that takes longer to end is none of which the cloud knows any more.
+                let _ = timeout(TAKE_OVER_BOUND, end).await;
+                continue;
+            }
             Order::Close(_) => return None,
             // There is nothing yet to send it on.
             Order::Send(_) => continue,

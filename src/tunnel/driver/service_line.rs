@@ -13,7 +13,9 @@ use super::{ORDERS, Replies};
 use crate::model::settings::{DnsSettings, Secret};
 use crate::tunnel::machine::Attempt;
 use crate::tunnel::machine::event::{Endpoint, Step, SubconnectionReply};
-use crate::tunnel::net::{Connection, NetError, Upgraded, WebSocket, connect, resolve, tls};
+use crate::tunnel::net::{
+    Connection, NetError, Patience, Upgraded, WebSocket, connect, resolve, tls,
+};
 use crate::tunnel::service::{Link, Order, Service};
 use crate::tunnel::wire::CloudUrl;
 
@@ -48,9 +50,9 @@ pub(super) async fn run(
         // Before the handshake is answered there is nothing to order but the end.
         _ = orders.recv() => return,
     };
-    let socket = match opened {
-        Ok(Upgraded::Open(socket)) => socket,
-        Ok(Upgraded::Refused { refusal, .. }) => {
+    let (socket, patience) = match opened {
+        Ok((Upgraded::Open(socket), patience)) => (socket, patience),
+        Ok((Upgraded::Refused { refusal, .. }, _)) => {
             replies
                 .subconnection(attempt, SubconnectionReply::Refused(refusal))
                 .await;
@@ -67,23 +69,33 @@ pub(super) async fn run(
     replies
         .subconnection(attempt, SubconnectionReply::Upgraded)
         .await;
-    serve(&*module, *socket, opening, orders, &replies).await;
+    let interval = opening.interval.clone();
+    tokio::select! {
+        () = serve(&*module, *socket, opening, orders, &replies) => {}
+        () = patience.follow(interval) => {}
+    }
 }
 
-async fn open(device: &Device, opening: &Opening, replies: &Replies) -> Result<Upgraded, NetError> {
+async fn open(
+    device: &Device,
+    opening: &Opening,
+    replies: &Replies,
+) -> Result<(Upgraded, Patience), NetError> {
     let endpoint = &opening.endpoint;
     let begins = |step| replies.subconnection(opening.attempt, SubconnectionReply::Step(step));
     begins(Step::Resolve).await;
     let addresses = resolve(&device.surroundings, &opening.dns, endpoint).await?;
     begins(Step::Tcp).await;
     let (tcp, _) = connect(endpoint, &addresses).await?;
+    let patience = Patience::of(&tcp)?;
     begins(Step::Tls).await;
     let tls = tls(&device.surroundings, endpoint, tcp).await?;
     let mut connection = Connection::open(&device.surroundings, endpoint, tls.stream).await?;
     begins(Step::Upgrade).await;
-    connection
+    let upgraded = connection
         .upgrade_service(&opening.url, &opening.token, &opening.service)
-        .await
+        .await?;
+    Ok((upgraded, patience))
 }
 
 /// The service has it from here on; what it reports gets the number of its connection. A service that panics, or ends

@@ -17,10 +17,6 @@ use crate::tunnel::target::Path;
 /// Connection Attempt Delay (RFC 8305, section 5): an address that is slow holds the next one up no longer.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// How long the kernel tries to deliver what is not acknowledged. Longer than three of the longest keepalive
-/// intervals (600 s): how long a silence the tunnel survives is for the machine to say.
-const USER_TIMEOUT: Duration = Duration::from_secs(1_860);
-
 /// Dials the addresses in their order, each [`ATTEMPT_DELAY`] after the one before or at once when that one fails; the
 /// first that accepts wins and the others are dropped (RFC 8305, section 5).
 pub async fn connect(
@@ -57,10 +53,7 @@ async fn race(endpoint: &Endpoint, addresses: &[IpAddr]) -> Result<(TcpStream, I
 
 async fn dial(endpoint: &Endpoint, address: IpAddr) -> Result<(TcpStream, IpAddr), NetError> {
     let socket = socket(address.is_ipv4(), Type::STREAM, &endpoint.path)?;
-    let set = socket
-        .set_tcp_nodelay(true)
-        .and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
-    set.map_err(NetError::Connect)?;
+    socket.set_tcp_nodelay(true).map_err(NetError::Connect)?;
     let socket = TcpSocket::from_std_stream(socket.into());
     let stream = socket
         .connect(SocketAddr::new(address, endpoint.port))

@@ -1,10 +1,13 @@
 //! TCP: which address, from where, through which VRF.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use super::super::{NetError, connect};
+use super::super::{NetError, Patience, connect};
 use super::{LOOPBACK, endpoint};
 
 const OTHER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -81,4 +84,20 @@ async fn a_connection_stays_in_its_vrf() {
     let (stream, _) = connect(&endpoint, &[LOOPBACK]).await.unwrap();
     let device = socket2::SockRef::from(&stream).device().unwrap();
     assert_eq!(device.as_deref(), Some(&b"lo"[..]));
+}
+
+#[tokio::test]
+async fn the_kernel_waits_a_little_longer_than_the_machine_for_what_is_not_acknowledged() {
+    let (_listener, port) = listener().await;
+    let endpoint = endpoint("cloud.example", port);
+    let (stream, _) = connect(&endpoint, &[LOOPBACK]).await.unwrap();
+    let patience = Patience::of(&stream).unwrap();
+    let (interval, live) = watch::channel(Duration::from_secs(180));
+    let mut follow = std::pin::pin!(patience.follow(live));
+    for (seconds, expected) in [(180, 550), (10, 40)] {
+        interval.send_replace(Duration::from_secs(seconds));
+        assert_eq!(follow.as_mut().now_or_never(), None);
+        let set = socket2::SockRef::from(&stream).tcp_user_timeout();
+        assert_eq!(set.unwrap(), Some(Duration::from_secs(expected)));
+    }
 }
