@@ -4,6 +4,7 @@
 mod access;
 mod actions;
 mod architecture;
+mod backup;
 mod chaos;
 mod cloud;
 mod commit_table;
