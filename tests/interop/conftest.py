@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from harness.abreast import abreast
 from harness.agent import Agent
 from harness.cloud import Cloud
 from harness.config import authorized_key, config
@@ -50,6 +51,14 @@ def lab(tmp_path):
     lab = Lab(tmp_path / "lab")
     yield lab
     lab.end()
+
+
+@pytest.fixture(scope="session")
+def running(request, tmp_path_factory):
+    """The scenarios of all tests selected that have one, under way at once."""
+    tests = [item for item in request.session.items if "running" in item.fixturenames]
+    with abreast([test.callspec.params["scenario"] for test in tests], tmp_path_factory.mktemp("abreast")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,19 +1,22 @@
 """Networks that fail and come back. Most of it is waiting for clocks, so all of it happens at once, each in a lab of its own."""
 
+import datetime
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.cloud import DOMAIN
 from harness.config import cloud as settings
 from harness.config import known, resolvers, static_host, trust
-from harness.lab import CLOUD, Lab
+from harness.lab import CLOUD
+from harness.wait import wait_until
 
 # Seconds: the shortest keepalive interval there is, and how long the tunnel lives without a sign of the cloud.
 INTERVAL = 10
 SILENCE = 3 * INTERVAL
 # Seconds until a tunnel is back once it can be: one attempt that began too early and the wait after it.
 BACK = 30
+# Seconds that a retry has to wait at least if what wakes it is to be seen.
+FAR_OFF = 3
 
 
 def established(lab, **behaviour):
@@ -80,25 +83,59 @@ def without_any_answer_of_a_resolver_the_lookup_ends_after_ten_seconds(lab):
     assert (state["failure-reason"], state["process-state"]) == ("timeout", "dns-not-parsed")
 
 
+def far_off(orchestrator):
+    """Waits until the next attempt is some seconds away."""
+    def left():
+        due = orchestrator.state().get("next-attempt-at")
+        now = datetime.datetime.now(datetime.timezone.utc)
+        return due and (datetime.datetime.fromisoformat(due) - now).total_seconds() > FAR_OFF + 1
+    wait_until("a long wait", left)
+    return time.monotonic()
+
+
+def a_source_address_wakes_the_retry_when_it_appears(lab):
+    cloud, orchestrator = lab.cloud(), lab.orchestrator()
+    orchestrator.commit(known(inside="<source-ip>10.9.0.22</source-ip>"), trust(cloud.ca), static_host(DOMAIN, CLOUD))
+    orchestrator.sees(failure_reason="source-ip-missing")
+    began = far_off(orchestrator)
+    lab.device.address("up0", "10.9.0.22/24")
+    orchestrator.sees_established()
+    assert time.monotonic() - began < FAR_OFF
+
+
+def a_vpn_instance_wakes_the_retry_when_it_appears(lab):
+    hidden = lab.net.host("hidden")
+    hidden.address("lo", f"{CLOUD}/32")
+    cloud, orchestrator = lab.cloud(CLOUD, host=hidden), lab.orchestrator()
+    orchestrator.commit(known(inside="<vpn-instance>red</vpn-instance>"), trust(cloud.ca), static_host(DOMAIN, CLOUD))
+    orchestrator.sees(failure_reason="vpn-instance-missing")
+    began = far_off(orchestrator)
+    lab.join_instance("red", hidden)
+    orchestrator.sees_established()
+    assert time.monotonic() - began < FAR_OFF
+
+
+def a_route_wakes_the_retry_when_it_appears(lab):
+    lab.far.ip("address add 10.7.0.1/32 dev lo")
+    cloud, orchestrator = lab.cloud("10.7.0.1"), lab.orchestrator()
+    orchestrator.commit(known(), trust(cloud.ca), static_host(DOMAIN, "10.7.0.1"))
+    orchestrator.sees(failure_reason="connect-failed")
+    began = far_off(orchestrator)
+    lab.device.ip(f"route add 10.7.0.0/24 via {CLOUD}")
+    orchestrator.sees_established()
+    assert time.monotonic() - began < FAR_OFF
+
+
 SCENARIOS = [
     a_wire_that_is_cut_without_a_word_is_noticed_after_three_intervals_and_mended,
     a_link_that_is_down_for_three_intervals_comes_back_with_the_tunnel,
     a_link_that_flaps_costs_no_tunnel,
     with_every_twentieth_packet_lost_and_50_ms_each_way_the_tunnel_is_made_and_stays,
     without_any_answer_of_a_resolver_the_lookup_ends_after_ten_seconds,
+    a_source_address_wakes_the_retry_when_it_appears,
+    a_vpn_instance_wakes_the_retry_when_it_appears,
+    a_route_wakes_the_retry_when_it_appears,
 ]
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    def run(scenario, directory):
-        lab = Lab(directory)
-        try:
-            scenario(lab)
-        finally:
-            lab.end()
-    with ThreadPoolExecutor(len(SCENARIOS)) as pool:
-        yield {scenario: pool.submit(run, scenario, tmp_path_factory.mktemp("cuts") / "lab") for scenario in SCENARIOS}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)

@@ -8,17 +8,13 @@ from .lab import Lab
 
 @contextlib.contextmanager
 def abreast(scenarios, directory):
-    """Runs `scenario(lab)` for each of {name: scenario}; the futures by name."""
-    def run(name, scenario):
-        lab = Lab(directory / name)
+    """Runs each `scenario(lab)`; the futures by scenario."""
+    def run(number, scenario):
+        # Not the name, which is longer than the path of a socket may be.
+        lab = Lab(directory / str(number))
         try:
             scenario(lab)
         finally:
             lab.end()
-    with ThreadPoolExecutor(len(scenarios)) as pool:
-        yield {name: pool.submit(run, name, scenario) for name, scenario in scenarios.items()}
-
-
-def named(*scenarios):
-    """Functions by their names."""
-    return {scenario.__name__: scenario for scenario in scenarios}
+    with ThreadPoolExecutor(max(1, len(scenarios))) as pool:
+        yield {scenario: pool.submit(run, number, scenario) for number, scenario in enumerate(scenarios)}
