@@ -171,12 +171,7 @@ impl Client {
     fn take(&mut self, report: Report) {
         let answer = match self.places.contains_key(&report.interface) {
             true => {
-                info!(
-                    interface = report.interface,
-                    domain = report.discovered.domain,
-                    has_password = report.discovered.password.is_some(),
-                    "the DHCP client reports"
-                );
+                debug!(interface = report.interface, "the DHCP client reports");
                 self.tell(&report.interface, Event::HandedOver(report.discovered));
                 self.publish();
                 Ok(())
@@ -235,10 +230,27 @@ impl Client {
         self.findings.send_if_modified(|published| {
             let is_news = **published != found;
             if is_news {
+                log_news(published, &found);
                 *published = Arc::new(found);
             }
             is_news
         });
+    }
+}
+
+fn log_news(before: &Findings, now: &Findings) {
+    for (interface, finding) in now {
+        if before.get(interface) != Some(finding) {
+            let Discovered { domain, password } = &finding.discovered;
+            let has_password = password.is_some();
+            info!(interface, domain, has_password, "discovered by DHCP");
+        }
+    }
+    for interface in before
+        .keys()
+        .filter(|&interface| !now.contains_key(interface))
+    {
+        info!(interface, "nothing is discovered by DHCP any more");
     }
 }
 

@@ -22,7 +22,7 @@ const FIRST_DELAY: Duration = Duration::from_secs(4);
 /// "Randomized by the value of a uniform random number chosen from the range -1 to +1" second (ibid.).
 const SPREAD: Duration = Duration::from_secs(1);
 /// Two rounds begin at least so far apart, however often the link flaps or the hook reports.
-const SPACING: Duration = Duration::from_secs(10);
+const SPACING: Duration = Duration::from_secs(5);
 
 /// An interface that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -462,7 +462,7 @@ mod tests {
             bench.tell(Event::Link(None));
             bench.pass(SECOND / 2);
         }
-        assert!(bench.asked.len() <= 10, "{:?}", bench.times());
+        assert!(bench.asked.len() <= 20, "{:?}", bench.times());
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Discovery by DHCP, from the hook of a DHCP client over the control socket to the tunnel: "The domain name obtained
 //! through DHCP has a higher priority than the domain name configured manually", and so has the password.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use tether::model::settings::Secret;
 use tether::sim::cloud::{Misbehaviour, Step, What};
 use tether::transport::control::{self, Request};
 
-use crate::support::{Device, PASSWORD, SERIAL, State, cloud_management, host};
+use crate::support::{Device, PASSWORD, SERIAL, State, cloud_management, host, soon};
 
 /// There is no such interface: what is handed over for it comes from hooks alone.
 const WAN: &str = "wan0";
@@ -304,4 +307,54 @@ async fn a_discovered_password_is_nowhere_in_the_state() {
     assert!(all.contains("password-present") && !all.contains(secret));
     let telemetry = device.cloud.telemetry(SERIAL);
     assert!(!telemetry.is_empty() && !format!("{telemetry:?}").contains(secret));
+}
+
+/// Runs `tether dhcp-event` with these arguments and this on its standard input: its exit code and what it says.
+async fn run(device: &Device, arguments: &[&str], input: &'static [u8]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tether"));
+    command.arg("dhcp-event").args(arguments);
+    command
+        .arg("--control")
+        .arg(device.agent().control_socket());
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let ran = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        child.wait_with_output().unwrap()
+    });
+    let output = soon(ran).await.unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn the_command_hands_over_what_hooks_call_it_with() {
+    let mut device = connected().await;
+    let done = (Some(0), String::new());
+    let both = ["wan0", "--domain=cloud.com", "--password-stdin"];
+    assert_eq!(run(&device, &both, b"cloud-Pa55\nmore\n").await, done);
+    let state = device.state().await;
+    assert!(state.is("discovered[wan0]/domain", "cloud.com"));
+    assert!(state.is("discovered[wan0]/password-present", "true"));
+    let neither = ["wan0", "--domain=", "--password-stdin"];
+    assert_eq!(run(&device, &neither, b"").await, done);
+    assert!(!device.state().await.has_entry("discovered"));
+}
+
+#[tokio::test]
+async fn the_command_fails_in_one_line_with_what_to_do() {
+    let device = connected().await;
+    let (code, words) = run(&device, &["eth7"], b"").await;
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        words,
+        "tether: refused: eth7 is no interface of discovery/dhcp in the configuration\n"
+    );
+    let (code, words) = run(&device, &["wan0", "--password-stdin"], &[b'x'; 256]).await;
+    assert_eq!(code, Some(1));
+    assert_eq!(words, "tether: the password is longer than 255 octets\n");
+    let (code, _) = run(&device, &[], b"").await;
+    assert_eq!(code, Some(2));
 }

@@ -13,6 +13,7 @@ mod discovery;
 mod errors;
 mod filters;
 mod further_modules;
+mod hooks;
 mod machine;
 mod messages;
 mod monitoring;
