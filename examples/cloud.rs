@@ -165,7 +165,7 @@ fn printer(verbose: bool) -> Sink {
 fn is_detail(what: &What) -> bool {
     matches!(
         what,
-        What::Accepted { .. } | What::Request { .. } | What::Ping(_) | What::Ended
+        What::Accepted { .. } | What::Request { .. } | What::Ping(_) | What::Pong(_) | What::Ended
     )
 }
 

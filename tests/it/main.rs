@@ -14,6 +14,7 @@ mod errors;
 mod filters;
 mod further_modules;
 mod hooks;
+mod isolation;
 mod machine;
 mod messages;
 mod monitoring;

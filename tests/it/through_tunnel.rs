@@ -1,9 +1,12 @@
 //! Managers reach the device's own SSH server through the cloud: service `netconf`, yamux, SSH, NETCONF.
 
+use std::time::Duration;
+
 use tether::sim::cloud::What;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{
-    ADMIN_PASSWORD, Device, SERIAL, SshSession, cloud_management, refused, soon, system,
+    ADMIN_PASSWORD, Device, SERIAL, SshSession, cloud_management, refused, registered, soon, system,
 };
 
 const SESSIONS: &str = r#"<netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><sessions/></netconf-state>"#;
@@ -140,12 +143,59 @@ async fn with_the_service_disabled_nobody_comes_through() {
     assert!(state.is("subconnection[telemetry]/state", "established"));
     let address = device.cloud.netconf_address(SERIAL).unwrap();
     let mut refused = tokio::net::TcpStream::connect(address).await.unwrap();
-    let read = soon(tokio::io::AsyncReadExt::read(&mut refused, &mut [0; 64])).await;
+    let read = soon(refused.read(&mut [0; 64])).await;
     assert_eq!(read.unwrap_or(0), 0);
     device.stop().await;
 }
 
-/// The times that a reply has to win the race against the teardown that it answers.
+/// Messages of one session, the whole at once, with the framing of base:1.0.
+fn messages(operations: &[&str]) -> String {
+    let mut messages = format!(
+        r#"<hello xmlns="{BASE}"><capabilities><capability>urn:ietf:params:netconf:base:1.0</capability></capabilities></hello>]]>]]>"#
+    );
+    for (number, operation) in operations.iter().enumerate() {
+        messages.push_str(&format!(
+            r#"<rpc xmlns="{BASE}" message-id="m{number}">{operation}</rpc>]]>]]>"#
+        ));
+    }
+    messages
+}
+
+const BASE: &str = "urn:ietf:params:xml:ns:netconf:base:1.0";
+
+/// The reply is the last of some 100 KiB that are on their way to a cloud 25 ms away when the commit is done: without
+/// waiting the teardown comes before it each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_moves_the_tunnel_it_came_through_is_answered_after_all_that_was_asked_before()
+ {
+    let latency = Duration::from_millis(25);
+    let mut device = Device::start_far_away(registered(), latency).await;
+    device.configure_cloud().await;
+    device.up().await;
+    let address = device.cloud.netconf_address(SERIAL).unwrap();
+    let mut manager = SshSession::by_hand(address, "admin", ADMIN_PASSWORD).await;
+    let mark = device.cloud.mark();
+    let interval = cloud_management("<server><source-ip>127.0.0.1</source-ip></server>");
+    let edit = format!(
+        "<edit-config><target><candidate/></target><config>{interval}</config></edit-config>"
+    );
+    let asked = messages(&[&edit, "<get/>", "<get/>", "<get/>", "<get/>", "<commit/>"]);
+    manager.stream.write_all(asked.as_bytes()).await.unwrap();
+    let mut said = Vec::new();
+    // The end of the connection may well be an error: what counts is what came before.
+    let _ = soon(manager.stream.read_to_end(&mut said)).await;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.len() > 100_000, "{}", said.len());
+    let last = said.trim_end_matches("]]>]]>").rsplit("]]>]]>").next();
+    let last = last.unwrap();
+    assert!(last.contains("\"m5\"") && last.contains("<ok/>"), "{last}");
+    device.netconf_comes_back(mark).await;
+    let state = device.up().await;
+    assert!(state.is("last-down/reason", "configuration-changed"));
+    device.stop().await;
+}
+
+/// How often a reply meets the teardown that it announces.
 const TIMES: usize = 50;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

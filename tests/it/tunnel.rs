@@ -24,13 +24,13 @@ use tether::tunnel::service::Modules;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-const SERIAL: &str = "210235A1XXX000000001";
+pub const SERIAL: &str = "210235A1XXX000000001";
 const PASSWORD: &str = "cloud-Pa55";
 const WAIT: Duration = Duration::from_secs(10);
 
 /// Keeps the last record.
 #[derive(Default)]
-struct Memory(Mutex<Vec<u8>>);
+pub struct Memory(Mutex<Vec<u8>>);
 
 impl TunnelStore for Memory {
     fn save(&self, record: &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -41,7 +41,7 @@ impl TunnelStore for Memory {
 
 /// What the test configures; the rest stays as it is.
 #[derive(Clone)]
-struct Settings {
+pub struct Settings {
     password: &'static str,
     interval: u16,
     code: Option<&'static str>,
@@ -49,12 +49,12 @@ struct Settings {
 }
 
 /// A device with its cloud.
-struct Pair {
-    cloud: Cloud,
+pub struct Pair {
+    pub cloud: Cloud,
     schema: Schema,
     key: Arc<SecretKey>,
     connection: CloudConnection,
-    handle: Handle,
+    pub handle: Handle,
     store: Arc<Memory>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -63,14 +63,24 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(device: Device) -> Self {
+    pub async fn start(device: Device) -> Self {
         Self::with_record(device, Arc::default()).await
     }
 
+    /// Each byte between them is so much later, in each direction.
+    pub async fn far_away(device: Device, latency: Duration) -> Self {
+        Self::with(device, latency, Arc::default()).await
+    }
+
     async fn with_record(device: Device, store: Arc<Memory>) -> Self {
+        Self::with(device, Duration::ZERO, store).await
+    }
+
+    async fn with(device: Device, latency: Duration, store: Arc<Memory>) -> Self {
         let cloud = Cloud::start(CloudConfig {
             names: vec!["cloud.com".into(), "127.0.0.1".into()],
             devices: vec![device],
+            latency,
             ..CloudConfig::default()
         });
         let cloud = cloud.await.unwrap();
@@ -118,7 +128,7 @@ impl Pair {
     }
 
     /// Commits the settings.
-    fn commit(&mut self, change: impl FnOnce(&mut Settings)) {
+    pub fn commit(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
         let settings = &self.settings;
         let password = self.key.seal(settings.password, [1; 12]).unwrap();
@@ -161,7 +171,7 @@ impl Pair {
         action.unwrap().1.act(&tree).unwrap();
     }
 
-    async fn until(&self, wanted: impl Fn(&CloudStatus) -> bool) -> Arc<CloudStatus> {
+    pub async fn until(&self, wanted: impl Fn(&CloudStatus) -> bool) -> Arc<CloudStatus> {
         let waiting = self.handle.wait_for(|status| wanted(status));
         match tokio::time::timeout(WAIT, waiting).await {
             Ok(status) => status.unwrap(),
@@ -169,7 +179,7 @@ impl Pair {
         }
     }
 
-    async fn up(&self) -> Arc<CloudStatus> {
+    pub async fn up(&self) -> Arc<CloudStatus> {
         self.until(|status| {
             status.device == DeviceState::RequestSuccess
                 && status
@@ -180,7 +190,7 @@ impl Pair {
         .await
     }
 
-    async fn cloud_sees(&self, mark: u64, matches: impl Fn(&What) -> bool) -> Event {
+    pub async fn cloud_sees(&self, mark: u64, matches: impl Fn(&What) -> bool) -> Event {
         let seen = self
             .cloud
             .wait_after(mark, |event| matches(&event.what), WAIT);
@@ -197,7 +207,7 @@ impl Pair {
         Record::from_bytes(&self.store.0.lock().unwrap(), SERIAL)
     }
 
-    async fn end(self) -> Arc<Memory> {
+    pub async fn end(self) -> Arc<Memory> {
         self.stop.send(true).unwrap();
         tokio::time::timeout(Duration::from_secs(5), self.task)
             .await
@@ -207,7 +217,7 @@ impl Pair {
     }
 }
 
-fn device() -> Device {
+pub fn device() -> Device {
     Device::new(SERIAL).password(PASSWORD)
 }
 

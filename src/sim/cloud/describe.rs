@@ -99,6 +99,7 @@ fn message(what: &What, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             accepted: false,
         } => write!(f, "unbind {id}: code invalid"),
         What::UnknownMessage(kind) => write!(f, "unknown message {}, ignored", kind.escape_debug()),
+        What::Pong(channel) => write!(f, "{channel}: pong"),
         What::Ping(channel) => write!(f, "{channel}: ping"),
         What::Telemetry { notification } => write!(f, "telemetry {}", notification.escape_debug()),
         What::NetconfDoor(address) => write!(f, "managers reach it at {address}"),

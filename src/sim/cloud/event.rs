@@ -140,6 +140,8 @@ pub enum What {
     UnknownMessage(String),
     /// A WebSocket ping arrived (and was answered).
     Ping(Channel),
+    /// A WebSocket pong arrived.
+    Pong(Channel),
     /// A notification on the telemetry subconnection.
     Telemetry {
         /// The member beside `eventTime`, for example `cloud-management:connection-state-changed`.

@@ -103,6 +103,8 @@ pub enum Misbehaviour {
     Binary(Vec<u8>),
     /// A text message that is not UTF-8, instead. Messages.
     InvalidUtf8,
+    /// Messages of 32 KiB without end, as fast as they go, and nothing is read. [`Step::Service`].
+    Flood,
     /// A close frame of this code instead. Messages, [`Step::Established`], [`Step::Service`].
     CloseFrame(u16),
 }
@@ -198,6 +200,7 @@ fn plain(kind: &str) -> Option<Misbehaviour> {
         "doubled-service" => Misbehaviour::DoubledService,
         "binary" => Misbehaviour::Binary(vec![0; 16]),
         "invalid-utf8" => Misbehaviour::InvalidUtf8,
+        "flood" => Misbehaviour::Flood,
         _ => return None,
     })
 }

@@ -90,7 +90,8 @@ impl Socket {
                 Some(Ok(Message::Text(text))) => return Ok(Heard::Text(text)),
                 Some(Ok(Message::Binary(bytes))) => return Ok(Heard::Binary(bytes)),
                 Some(Ok(Message::Ping(_))) => self.note(What::Ping(self.channel.clone())),
-                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Pong(_))) => self.note(What::Pong(self.channel.clone())),
+                Some(Ok(Message::Frame(_))) => {}
                 Some(Ok(Message::Close(frame))) => return Err(Fault::Closed(frame)),
                 Some(Err(error)) => return Err(Fault::Failed(error)),
                 None => return Err(Fault::Gone),
@@ -193,6 +194,7 @@ impl Socket {
                     .await;
             }
             Some(Misbehaviour::Huge(bytes)) => return self.huge(bytes).await,
+            Some(Misbehaviour::Flood) => return self.flood().await,
             Some(Misbehaviour::Delay(delay)) => tokio::time::sleep(delay).await,
             Some(Misbehaviour::Drip(interval)) => self.conversation.pace.drip(Some(interval)),
             Some(Misbehaviour::Text(text)) => self.send(Message::text(text)).await?,
@@ -273,6 +275,23 @@ impl Socket {
             true,
         )))
         .await
+    }
+
+    /// Messages of the right kind, until the cloud ends.
+    async fn flood(&mut self) -> Result<(), Over> {
+        let message = match &self.channel {
+            Channel::Service(service) if service != "telemetry" => {
+                Message::Binary(Bytes::from(vec![0; PIECE / 2]))
+            }
+            _ => Message::text(" ".repeat(PIECE / 2)),
+        };
+        let conversation = Arc::clone(&self.conversation);
+        loop {
+            tokio::select! {
+                sent = self.send(message.clone()) => sent?,
+                () = conversation.control.ended() => return Err(Over),
+            }
+        }
     }
 
     async fn closed_by_peer(&mut self, frame: Option<CloseFrame>) -> Over {

@@ -109,7 +109,13 @@ impl Device {
 
     /// The same; the cloud knows the device so.
     pub async fn start_with(entry: cloud::Device) -> Self {
+        Self::start_far_away(entry, Duration::ZERO).await
+    }
+
+    /// The same; each byte between them is so much later, in each direction.
+    pub async fn start_far_away(entry: cloud::Device, latency: Duration) -> Self {
         let cloud = Cloud::start(CloudConfig {
+            latency,
             names: vec![
                 "cloud.com".into(),
                 "other.com".into(),

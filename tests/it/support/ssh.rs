@@ -66,10 +66,19 @@ impl SshSession {
         accepted
     }
 
+    /// The subsystem `netconf` of a user whose messages are the test's business.
+    pub async fn by_hand(address: SocketAddr, user: &str, password: &str) -> ByHand {
+        let mut connection = dial(address).await;
+        let tried = soon(connection.authenticate_password(user, password)).await;
+        assert!(tried.unwrap().success());
+        ByHand {
+            stream: subsystem(&connection).await,
+            _connection: connection,
+        }
+    }
+
     async fn over(connection: Handle<Trusting>) -> Self {
-        let channel = soon(connection.channel_open_session()).await.unwrap();
-        channel.request_subsystem(true, "netconf").await.unwrap();
-        let stream = channel.into_stream();
+        let stream = subsystem(&connection).await;
         Self {
             session: Client::connect(stream, PATIENCE).await.unwrap(),
             connection,
@@ -81,6 +90,18 @@ impl SshSession {
         // An error is an end, too.
         let _ = soon(self.connection).await;
     }
+}
+
+/// A channel with the subsystem on it.
+pub struct ByHand {
+    pub stream: ChannelStream<Msg>,
+    _connection: Handle<Trusting>,
+}
+
+async fn subsystem(connection: &Handle<Trusting>) -> ChannelStream<Msg> {
+    let channel = soon(connection.channel_open_session()).await.unwrap();
+    channel.request_subsystem(true, "netconf").await.unwrap();
+    channel.into_stream()
 }
 
 async fn dial(address: SocketAddr) -> Handle<Trusting> {
