@@ -475,3 +475,41 @@ async fn a_refused_certificate_is_tls_failed() {
     assert_eq!(waiting.failure, Some(FailureReason::TlsFailed));
     pair.end().await;
 }
+
+/// More notifications than the queue of telemetry holds while the cloud does not list it.
+const NOTIFICATIONS: u64 = 300;
+
+#[tokio::test]
+async fn what_telemetry_dropped_is_in_the_state_and_the_cloud_gets_the_newest() {
+    let mut pair = Pair::start(device()).await;
+    pair.cloud.set_services([]);
+    pair.commit(|_| {});
+    pair.until(|status| status.device == DeviceState::RequestSuccess)
+        .await;
+    for number in 1..=NOTIFICATIONS {
+        pair.act(paths::UNBIND, &[("code", "4712")]);
+        pair.until(|status| {
+            status.unbinding.id == number && status.unbinding.state == UnbindingState::Refused
+        })
+        .await;
+    }
+    let telemetry = tether::sim::cloud::ServiceOffer::new("telemetry");
+    pair.cloud.set_services([telemetry]);
+    pair.up().await;
+    let is_last = |told: &tether::sim::cloud::Notification| {
+        told.name == "cloud-management:unbinding-answered"
+            && told
+                .content
+                .to_string()
+                .contains(&NOTIFICATIONS.to_string())
+    };
+    let mut mark = 0;
+    while !pair.cloud.telemetry(SERIAL).iter().any(is_last) {
+        let told = |what: &What| matches!(what, What::Telemetry { .. });
+        mark = pair.cloud_sees(mark, told).await.number;
+    }
+    let dropped = pair.state("subconnection[service='telemetry']/dropped");
+    let dropped: u64 = dropped.unwrap().parse().unwrap();
+    assert!(dropped >= NOTIFICATIONS - 256, "{dropped}");
+    pair.end().await;
+}

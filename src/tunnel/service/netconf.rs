@@ -3,6 +3,8 @@
 //! The subconnection's byte stream is multiplexed by yamux, the cloud being the client. Each yamux stream is one SSH
 //! connection: it goes to whoever the agent made the receiver, and the cloud sees ciphertext only.
 
+mod budget;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompat
 use tracing::debug;
 use yamux::{Config, Connection, ConnectionError, DEFAULT_CREDIT, Mode};
 
+use self::budget::Budgeted;
 use super::stream::{Done, PIPE, carry};
 use super::{Counters, Link, Service};
 use crate::tunnel::machine::event::CloseCode;
@@ -65,7 +68,7 @@ impl Netconf {
 
     /// Hands on each stream that the cloud opens, until it takes leave or breaks the protocol. The streams end with it.
     async fn accept(&self, pipe: DuplexStream) -> Done {
-        let mut connection = Connection::new(pipe.compat(), config(), Mode::Server);
+        let mut connection = Connection::new(Budgeted::new(pipe).compat(), config(), Mode::Server);
         loop {
             match poll_fn(|cx| connection.poll_next_inbound(cx)).await {
                 Some(Ok(stream)) => self.hand_on(stream),

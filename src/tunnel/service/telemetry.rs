@@ -33,18 +33,25 @@ pub type StateSource = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// The service module. One for the life of the agent.
 pub struct Telemetry {
-    queue: Mutex<VecDeque<String>>,
+    queue: Mutex<Queue>,
     filled: Notify,
     state: StateSource,
     clock: fn() -> SystemTime,
     counters: Counters,
 }
 
+/// Frames in their order, each under a number of its own.
+#[derive(Default)]
+struct Queue {
+    next: u64,
+    frames: VecDeque<(u64, String)>,
+}
+
 impl Telemetry {
     /// A module that reads the state from here and dates what it sends by this clock.
     pub fn new(state: StateSource, clock: fn() -> SystemTime) -> Self {
         Self {
-            queue: Mutex::new(VecDeque::with_capacity(QUEUE)),
+            queue: Mutex::default(),
             filled: Notify::new(),
             state,
             clock,
@@ -60,11 +67,13 @@ impl Telemetry {
             return Counters::add(&self.counters.dropped, 1);
         };
         let mut queue = self.queue();
-        if queue.len() == QUEUE {
-            queue.pop_front();
+        if queue.frames.len() == QUEUE {
+            queue.frames.pop_front();
             Counters::add(&self.counters.dropped, 1);
         }
-        queue.push_back(frame);
+        let number = queue.next;
+        queue.next += 1;
+        queue.frames.push_back((number, frame));
         drop(queue);
         self.filled.notify_one();
     }
@@ -98,11 +107,15 @@ impl Telemetry {
     {
         let mut pushed = Instant::now();
         let mut message = self.push_update();
+        let mut notification = None;
         loop {
             if let Some(message) = message.take()
                 && let Err(end) = self.send(sink, message).await
             {
                 return end;
+            }
+            if let Some(number) = notification.take() {
+                self.told(number);
             }
             let due = pushed + *interval.borrow_and_update();
             tokio::select! {
@@ -117,7 +130,10 @@ impl Telemetry {
                 }
                 // "A changed interval restarts both clocks at the moment of the change" (cloud-protocol.md).
                 Ok(()) = interval.changed() => pushed = Instant::now(),
-                frame = self.next() => message = Some(Message::text(frame)),
+                (number, frame) = self.next() => {
+                    notification = Some(number);
+                    message = Some(Message::text(frame));
+                }
             }
         }
     }
@@ -146,14 +162,27 @@ impl Telemetry {
         Some(Message::text(frame))
     }
 
-    /// The oldest notification, once there is one. Safe to cancel: nothing is taken before it returns.
-    async fn next(&self) -> String {
+    /// The oldest notification, once there is one. It stays in the queue until it is told: a connection that is lost
+    /// meanwhile takes none with it.
+    async fn next(&self) -> (u64, String) {
         loop {
             let filled = self.filled.notified();
-            if let Some(frame) = self.queue().pop_front() {
-                return frame;
+            if let Some(oldest) = self.queue().frames.front() {
+                return oldest.clone();
             }
             filled.await;
+        }
+    }
+
+    /// This one was sent, if the queue has not dropped it for a newer one.
+    fn told(&self, number: u64) {
+        let mut queue = self.queue();
+        if queue
+            .frames
+            .front()
+            .is_some_and(|(front, _)| *front == number)
+        {
+            queue.frames.pop_front();
         }
     }
 
@@ -171,7 +200,7 @@ impl Telemetry {
     }
 
     /// A poisoned lock means that another thread died with it; the queue is whole all the same.
-    fn queue(&self) -> MutexGuard<'_, VecDeque<String>> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

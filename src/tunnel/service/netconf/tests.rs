@@ -254,6 +254,23 @@ async fn what_is_not_yamux_is_closed_with_1002() {
 }
 
 #[tokio::test]
+async fn a_cloud_that_fills_a_window_with_tiny_frames_is_closed_with_1002() {
+    let mut rig = rig().await;
+    let syn = [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, b'x'];
+    rig.cloud.send(Message::binary(syn.to_vec())).await.unwrap();
+    let _device = soon(rig.streams.recv()).await.unwrap();
+    let frame = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, b'x'];
+    let many = frame.repeat(1000);
+    // Far fewer octets than the window has room for.
+    for _ in 0..80 {
+        if rig.cloud.send(Message::binary(many.clone())).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(close_code(&mut rig.cloud).await, 1002);
+}
+
+#[tokio::test]
 async fn a_text_frame_is_answered_by_1003_on_order() {
     let mut rig = rig().await;
     rig.cloud.send(Message::text("hello")).await.unwrap();

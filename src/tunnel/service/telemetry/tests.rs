@@ -124,7 +124,7 @@ fn what_does_not_fit_into_a_frame_is_dropped() {
     telemetry.notify(SystemTime::UNIX_EPOCH, &long);
     telemetry.notify(SystemTime::UNIX_EPOCH, "no object");
     assert_eq!(telemetry.counters().dropped(), 2);
-    assert!(telemetry.queue().is_empty());
+    assert!(telemetry.queue().frames.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,6 +188,23 @@ async fn a_cloud_that_takes_nothing_is_lost() {
     let mut rig = rig(telemetry).await;
     assert_eq!(rig.heard.recv().await, Some(SubconnectionReply::Lost));
     rig.task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notification_whose_connection_is_lost_under_it_is_told_on_the_next() {
+    let telemetry = leak();
+    let mut first = rig(telemetry).await;
+    assert_eq!(next(&mut first.cloud).await, PUSH);
+    // More than the pipe holds: it is sent only as far as the cloud reads.
+    let long = format!(r#"{{"m:long":{{"x":"{}"}}}}"#, "x".repeat(8 << 10));
+    telemetry.notify(SystemTime::UNIX_EPOCH, &long);
+    tokio::task::yield_now().await;
+    drop(first.cloud);
+    assert_eq!(first.heard.recv().await, Some(SubconnectionReply::Lost));
+    let mut second = rig(telemetry).await;
+    assert_eq!(next(&mut second.cloud).await, PUSH);
+    assert_eq!(next(&mut second.cloud).await, "m:long");
+    assert_eq!(telemetry.counters().dropped(), 0);
 }
 
 #[tokio::test(start_paused = true)]
