@@ -211,7 +211,10 @@ impl Driver {
                 () = changes.next() => self.modules_changed(),
                 () = until(due) => self.tell(Event::Tick),
                 Ok(()) = self.findings.changed() => self.discover(),
-                Ok(()) = self.network.changed() => self.tell(Event::NetworkChanged),
+                Ok(()) = self.network.changed() => {
+                    let network = self.network.borrow_and_update().clone();
+                    self.tell(Event::NetworkChanged(network));
+                }
                 Some(ended) = self.tasks.join_next() => {
                     if let Err(error) = ended && error.is_panic() {
                         warn!(%error, "a connection to the cloud ended badly");

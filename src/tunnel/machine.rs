@@ -13,7 +13,7 @@
 //! drops all others. The driver executes actions and reports events; it decides nothing.
 //!
 //! `machine/event.rs` is the interface. `machine/course.rs` walks from the lookup to the 101, `machine/attempt.rs` says
-//! what that means for the tunnel, `machine/established.rs` lives from there on, `machine/primary.rs` leads back from a backup server, `machine/retry.rs` decides when and where
+//! what that means for the tunnel, `machine/established.rs` lives from there on, `machine/primary.rs` leads back from a backup server, `machine/network.rs` hears of the device's own network, `machine/retry.rs` decides when and where
 //! the next attempt goes, `machine/unbinding.rs` keeps the unbinding code, `machine/announce.rs` says what is told of it
 //! all.
 
@@ -22,15 +22,18 @@ mod attempt;
 mod course;
 mod established;
 pub mod event;
+mod network;
 mod primary;
 mod retry;
 mod unbinding;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use event::{Action, Attempt, Cause, CloseCode, Event, Line, Notification, Reply};
 
+use crate::model::network::Network;
 use crate::model::status::{
     CloudStatus, ConnectionState, DeviceState, FailureReason, Keepalives, LastDown, LastDownReason,
     ProcessState, ServerCertificate, ServerStatus, Unbinding,
@@ -121,6 +124,7 @@ pub struct Tunnel {
     interval: Duration,
     primary_return: Option<Duration>,
     services: BTreeSet<String>,
+    network: Arc<Network>,
     unbinding: Unbinding,
     last_down: Option<LastDown>,
     retry: Retry,
@@ -140,6 +144,7 @@ impl Tunnel {
             interval: start.keepalive_interval,
             primary_return: None,
             services: BTreeSet::new(),
+            network: Arc::default(),
             unbinding: start.unbinding,
             last_down: start.last_down,
             retry: Retry::new(start.seed),
@@ -183,7 +188,7 @@ impl Tunnel {
             Event::Unbind(code) => self.new_code(code, now),
             Event::Reset => self.reset(now),
             Event::HostsChanged => self.hosts_changed(now),
-            Event::NetworkChanged => self.network_changed(now),
+            Event::NetworkChanged(network) => self.network_changed(network, now),
             Event::Tick => self.tick(now),
             Event::Shutdown => self.stop(now),
         }

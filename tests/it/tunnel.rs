@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tether::datastore::subscriber::{Change, ConfigSubscriber, StateProvider};
+use tether::model::network::{Interface, Network};
 use tether::model::paths;
 use tether::model::schema::Schema;
 use tether::model::secret::SecretKey;
@@ -57,6 +58,7 @@ pub struct Pair {
     pub handle: Handle,
     store: Arc<Memory>,
     stop: watch::Sender<bool>,
+    network: watch::Sender<Arc<Network>>,
     task: JoinHandle<()>,
     running: Tree,
     settings: Settings,
@@ -88,6 +90,7 @@ impl Pair {
         let key = Arc::new(SecretKey::new(&[7; 32]));
         let record = Record::from_bytes(&store.0.lock().unwrap(), SERIAL);
         let (stop, stopped) = watch::channel(false);
+        let network = watch::Sender::new(Arc::default());
         let setup = Setup {
             seed: 1,
             identity: Identity {
@@ -97,7 +100,7 @@ impl Pair {
             },
             surroundings: Surroundings::default(),
             findings: watch::channel(Arc::default()).1,
-            network: watch::channel(Arc::default()).1,
+            network: network.subscribe(),
             record,
             store: store.clone(),
             announce: CloudConnection::announce(schema, |_, _| {}),
@@ -121,6 +124,7 @@ impl Pair {
             handle,
             store,
             stop,
+            network,
             task,
             running: Tree::new(schema),
             settings,
@@ -305,6 +309,43 @@ async fn reset_tunnel_makes_a_new_tunnel() {
         .await;
     let down = after.last_down.map(|down| down.reason);
     assert_eq!(down, Some(LastDownReason::ResetByOperator));
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_tunnel_whose_address_leaves_the_device_is_made_anew_at_once() {
+    let mut pair = Pair::start(device()).await;
+    let with_address = |address: [u8; 4]| {
+        let interface = Interface {
+            addresses: vec![address.into()],
+            ..Interface::default()
+        };
+        Arc::new(Network {
+            interfaces: [("lo".to_owned(), interface)].into(),
+            route_changes: 0,
+        })
+    };
+    pair.network.send_replace(with_address([127, 0, 0, 1]));
+    pair.commit(|_| {});
+    let before = pair.up().await;
+    let mark = pair.cloud.mark();
+    pair.network.send_replace(with_address([192, 0, 2, 1]));
+    let after = pair
+        .until(|status| status.connected_at > before.connected_at)
+        .await;
+    let down = after.last_down.map(|down| down.reason);
+    assert_eq!(down, Some(LastDownReason::NetworkChanged));
+    pair.cloud_sees(mark, |what| {
+        matches!(
+            what,
+            What::PeerClosed {
+                channel: Channel::Main,
+                code: 1001,
+                ..
+            }
+        )
+    })
+    .await;
     pair.end().await;
 }
 

@@ -134,6 +134,10 @@ async fn dial(
 ) -> Result<Dialled, NetError> {
     let (attempt, endpoint) = (dialling.attempt, &dialling.endpoint);
     let (tcp, address) = connect(endpoint, &dialling.addresses).await?;
+    if let Ok(local) = tcp.local_addr() {
+        let local = Reply::LocalAddress(local.ip().to_canonical());
+        replies.main(attempt, local).await;
+    }
     replies.main(attempt, Reply::TcpConnected(address)).await;
     let patience = Patience::of(&tcp)?;
     let tls = match tls(&device.surroundings, endpoint, tcp).await {

@@ -128,8 +128,7 @@ impl Tunnel {
         self.retry.established();
         self.shown.failure = None;
         self.shown.attempts = 0;
-        let server = course.server().clone();
-        let established = Established::new(course.way(), server, token, self.interval, now);
+        let established = Established::new(course, token, self.interval, now);
         self.begin_established(established, now);
     }
 

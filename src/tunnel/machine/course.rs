@@ -93,6 +93,8 @@ struct Link {
     host: Host,
     port: u16,
     addresses: Vec<IpAddr>,
+    /// The device's own end of it.
+    local: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +228,11 @@ impl Course {
         &self.plan.server
     }
 
+    /// The device's own end of the connection that is made or stands.
+    pub fn local_address(&self) -> Option<IpAddr> {
+        self.link.local
+    }
+
     /// What the state container shows of it.
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -282,6 +289,10 @@ impl Course {
     pub fn handle(&mut self, reply: Reply, means: &mut Means<'_>) -> Outcome {
         match (self.phase, reply) {
             (Phase::Resolving { .. }, Reply::Resolved(addresses)) => self.dial(addresses, means),
+            (Phase::Tcp { .. }, Reply::LocalAddress(address)) => {
+                self.link.local = Some(address);
+                Outcome::Underway
+            }
             (Phase::Tcp { .. }, Reply::TcpConnected(address)) => {
                 self.show_address(address);
                 self.progress.process = ProcessState::MessageNotSent;
@@ -550,6 +561,7 @@ impl Link {
             host: endpoint.host.clone(),
             port: endpoint.port,
             addresses: Vec::new(),
+            local: None,
         }
     }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::course::Course;
 use super::event::{Action, Attempt, CloseCode, Endpoint, Line, Reply, SubconnectionReply};
+use super::network::Ground;
 use super::primary::WayBack;
 use super::{SILENT_INTERVALS, STEP_DEADLINE, State, Tunnel};
 use crate::model::settings::Secret;
@@ -21,6 +23,7 @@ pub(super) struct Established {
     /// Which way of the target it took.
     pub way: usize,
     server: Endpoint,
+    pub ground: Ground,
     token: Secret,
     since: Instant,
     keepalive_at: Instant,
@@ -39,7 +42,7 @@ pub(super) struct Established {
 }
 
 /// How a tunnel can end that this side did not want to end.
-enum Loss {
+pub(super) enum Loss {
     /// Nothing was heard for three intervals.
     Silence,
     /// The list did not come.
@@ -52,6 +55,8 @@ enum Loss {
     Closed(CloseCode),
     /// No word at all.
     Lost,
+    /// The device's own address or VRF is gone.
+    Ground,
 }
 
 impl Loss {
@@ -62,13 +67,14 @@ impl Loss {
             Self::Closed(CloseCode::EVICTED) => LastDownReason::Evicted,
             Self::Disconnected { .. } | Self::Closed(_) => LastDownReason::ClosedByCloud,
             Self::Lost => LastDownReason::ConnectionLost,
+            Self::Ground => LastDownReason::NetworkChanged,
         }
     }
 
     /// The code to close with; none where the connection is gone already.
     fn code(&self) -> Option<CloseCode> {
         match self {
-            Self::Silence => Some(CloseCode::GOING_AWAY),
+            Self::Silence | Self::Ground => Some(CloseCode::GOING_AWAY),
             Self::NoList => Some(CloseCode::PROTOCOL),
             Self::Violation(code) => Some(*code),
             Self::Disconnected { .. } => Some(CloseCode::NORMAL),
@@ -78,16 +84,12 @@ impl Loss {
 }
 
 impl Established {
-    pub fn new(
-        way: usize,
-        server: Endpoint,
-        token: Secret,
-        interval: Duration,
-        now: Instant,
-    ) -> Self {
+    /// What an attempt has led to.
+    pub fn new(course: &Course, token: Secret, interval: Duration, now: Instant) -> Self {
         Self {
-            way,
-            server,
+            way: course.way(),
+            server: course.server().clone(),
+            ground: Ground::new(course.local_address(), course.server()),
             token,
             since: now,
             keepalive_at: now + interval,
@@ -324,7 +326,7 @@ impl Tunnel {
     }
 
     /// The tunnel ended without our doing; what follows depends on how, and on how long it had stood.
-    fn lose(&mut self, loss: &Loss, now: Instant) {
+    pub(super) fn lose(&mut self, loss: &Loss, now: Instant) {
         let State::Established(established) = std::mem::replace(&mut self.state, State::Idle)
         else {
             return;
@@ -358,7 +360,7 @@ impl Tunnel {
                 self.retry.hold(way, *retry_after, now);
                 self.wait_after_loss(settled, now);
             }
-            Loss::Closed(_) | Loss::Lost => self.wait_after_loss(settled, now),
+            Loss::Closed(_) | Loss::Lost | Loss::Ground => self.wait_after_loss(settled, now),
         }
     }
 

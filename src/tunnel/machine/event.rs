@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::model::network::Network;
 use crate::model::settings::Secret;
 use crate::model::status::{
     ConnectionState, DeviceState, FailureReason, LastDown, LastDownReason, ServerCertificate,
@@ -93,8 +94,8 @@ pub enum Event {
     Reset,
     /// Static hosts or resolvers changed.
     HostsChanged,
-    /// A link, an address or a route changed.
-    NetworkChanged,
+    /// A link, an address or a route changed; what the network is like now.
+    NetworkChanged(Arc<Network>),
     /// The main connection's answer to the action with this number.
     Reply(Attempt, Reply),
     /// A subconnection's answer to the action with this number.
@@ -110,6 +111,8 @@ pub enum Event {
 pub enum Reply {
     /// To `Resolve`: the addresses in the order to try; none is `dns-failed`.
     Resolved(Vec<IpAddr>),
+    /// To `Connect`, on the way, before `TcpConnected`: the device's own address of the connection.
+    LocalAddress(IpAddr),
     /// To `Connect`, on the way: TCP stands, TLS begins.
     TcpConnected(IpAddr),
     /// To `Connect`, on the way: the server has shown this certificate, which TLS may still refuse.

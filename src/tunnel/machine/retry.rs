@@ -107,7 +107,7 @@ impl Retry {
     }
 
     /// Until when no server may be asked; `None` while one may.
-    fn all_held_until(&self, now: Instant) -> Option<Instant> {
+    pub fn all_held_until(&self, now: Instant) -> Option<Instant> {
         self.held_until(self.holds.len(), now)
     }
 
@@ -233,22 +233,5 @@ impl Tunnel {
             }
             _ => {}
         }
-    }
-
-    /// The same, at most once each five seconds; one that comes too early is done when it may.
-    pub(super) fn network_changed(&mut self, now: Instant) {
-        let at = self.retry.next_wake(now);
-        let woke = match &mut self.state {
-            State::Waiting { until } if at < *until => {
-                *until = at.max(self.retry.all_held_until(now).unwrap_or(at));
-                true
-            }
-            State::Established(_) => self.wake_subconnections(at, now),
-            _ => false,
-        };
-        if woke {
-            self.retry.wakes_at(at);
-        }
-        self.tick(now);
     }
 }

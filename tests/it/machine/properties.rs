@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use tether::model::status::{ConnectionState, DeviceState, LastDownReason, Unbinding};
-use tether::tunnel::machine::{self, Action, Attempt, Event, Reply, Start, Tunnel};
+use tether::tunnel::machine::{self, Action, Attempt, Event, Reply, STEP_DEADLINE, Start, Tunnel};
 
 use super::script::{Line, parse};
 
@@ -151,6 +151,13 @@ impl Checked {
             assert_eq!(self.probe, None, "a probe without a tunnel");
             assert_eq!(status.primary_probe, None);
         }
+        if status.connection == ConnectionState::Request || self.probe.is_some() {
+            let due = self.tunnel.poll_timeout().unwrap();
+            assert!(
+                due <= self.now + STEP_DEADLINE,
+                "a step without its deadline"
+            );
+        }
         let waits = self.tunnel.poll_timeout().is_some();
         assert_eq!(
             waits,
@@ -227,6 +234,7 @@ fn replies() -> impl Strategy<Value = String> {
         8 => Just("0 resolved 10.1.1.1 10.1.1.2"),
         1 => Just("0 resolved"),
         4 => Just("0 tcp 10.1.1.1"),
+        4 => Just("0 local 10.0.0.2"),
         16 => Just("0 connected"),
         16 => Just("0 authenticated token"),
         2 => Just("0 authenticated token closing"),
@@ -281,6 +289,7 @@ fn other_events() -> impl Strategy<Value = String> {
         1 => Just("0 reset"),
         1 => Just("0 hosts-changed"),
         2 => Just("0 network-changed"),
+        1 => Just("0 network-changed eth0#1=10.0.0.2"),
         4 => Just("0 @netconf upgraded"),
         2 => Just("0 @netconf tls"),
         2 => Just("0 @netconf alive"),

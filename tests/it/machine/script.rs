@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tether::model::network::{Interface, Network};
 use tether::model::settings::{BackupServer, CloudSettings, Family, Secret};
 use tether::tunnel::machine::event::{AuthenticationOutcome, Cause, StepError, SubconnectionReply};
 use tether::tunnel::machine::{Attempt, CloseCode, Event, Reply};
@@ -75,7 +76,7 @@ fn event(word: &str, arguments: &[&str]) -> Option<Event> {
         "unbind" => Event::Unbind(Secret::new(arguments[0])),
         "reset" => Event::Reset,
         "hosts-changed" => Event::HostsChanged,
-        "network-changed" => Event::NetworkChanged,
+        "network-changed" => Event::NetworkChanged(Arc::new(network(arguments))),
         "shutdown" => Event::Shutdown,
         _ => return None,
     })
@@ -113,6 +114,25 @@ fn target_event(arguments: &[&str]) -> Event {
     }
 }
 
+/// `network-changed [NAME#INDEX[=ADDRESS]]…`: the interfaces there are.
+fn network(arguments: &[&str]) -> Network {
+    let interface = |argument: &&str| {
+        let (link, address) = argument.split_once('=').unwrap_or((argument, ""));
+        let (name, index) = link.split_once('#').unwrap();
+        let interface = Interface {
+            index: index.parse().unwrap(),
+            is_running: true,
+            hardware_address: None,
+            addresses: address.parse().into_iter().collect(),
+        };
+        (name.to_owned(), interface)
+    };
+    Network {
+        interfaces: arguments.iter().map(interface).collect(),
+        route_changes: 0,
+    }
+}
+
 fn backup(family: Family, server: &str) -> BackupServer {
     let (domain, port) = server.split_once(':').unwrap_or((server, ""));
     BackupServer {
@@ -128,6 +148,7 @@ fn reply(word: &str, arguments: &[&str]) -> Reply {
     let reusable = arguments.last() != Some(&"closing");
     match word {
         "resolved" => Reply::Resolved(arguments.iter().map(|a| address(a)).collect()),
+        "local" => Reply::LocalAddress(address(arguments[0])),
         "tcp" => Reply::TcpConnected(address(arguments[0])),
         "connected" => Reply::Connected { clock_unset: false },
         "authenticated" => Reply::Authentication {

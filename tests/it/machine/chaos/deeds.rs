@@ -1,11 +1,14 @@
 //! What is done to a run, drawn from a seed: faults of cloud and network, commits, discoveries, resets.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use tether::model::network::{Interface, Network};
 use tether::model::settings::{CloudSettings, Secret};
 use tether::tunnel::machine::event::{Cause, StepError, SubconnectionReply};
 use tether::tunnel::machine::{CloseCode, Event, Reply};
@@ -14,6 +17,8 @@ use tether::tunnel::wire::{CloudMessage, UnbindAnswer};
 
 use super::world::{Manner, Place, SERVICES};
 
+/// The device's own end of each connection.
+pub const LOCAL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 const MOST_DEEDS: usize = 60;
 /// The longest `Retry-After` that is drawn, in seconds.
 const LONGEST_RETRY_AFTER: u64 = 900;
@@ -186,8 +191,8 @@ fn deed(random: &mut StdRng, settings: &mut Settings) -> Deed {
             [
                 Event::Reset,
                 Event::HostsChanged,
-                Event::NetworkChanged,
-                Event::NetworkChanged,
+                Event::NetworkChanged(Arc::default()),
+                Event::NetworkChanged(Arc::new(with_the_device_s_address())),
             ]
             .choose(random)
             .unwrap()
@@ -201,6 +206,18 @@ fn deed(random: &mut StdRng, settings: &mut Settings) -> Deed {
                 code => Event::ConfiguredCode(code),
             })
         }
+    }
+}
+
+/// Its going takes the tunnel with it.
+fn with_the_device_s_address() -> Network {
+    let interface = Interface {
+        addresses: vec![LOCAL_ADDRESS],
+        ..Interface::default()
+    };
+    Network {
+        interfaces: [("eth0".to_owned(), interface)].into(),
+        route_changes: 0,
     }
 }
 

@@ -13,6 +13,8 @@ use tether::tunnel::wire::{
     CloudMessage, DeviceMessage, Listed, RegistrationAnswer, UnbindAnswer, UpgradeRefusal,
 };
 
+use super::deeds::LOCAL_ADDRESS;
+
 /// The services that a list may have.
 pub const SERVICES: [&str; 3] = ["netconf", "telemetry", "x-log"];
 
@@ -272,6 +274,7 @@ impl World {
             (Manner::Silent, _) => {}
             (Manner::Right, tls) => {
                 let address = "10.1.1.1".parse().unwrap();
+                self.main_says(attempt, Reply::LocalAddress(LOCAL_ADDRESS));
                 self.main_says(attempt, Reply::TcpConnected(address));
                 match tls {
                     Manner::Silent => {}
