@@ -14,15 +14,17 @@ from harness.wait import wait_until
 NAMES = [DOMAIN, "one.example", "two.example"]
 # Seconds: a lease that clients renew soon. udhcpc does not believe in one shorter than half a minute.
 LEASE, PATIENCE = 8, 40
+# A password with what shells, quotes and escapes are made of.
+TRICKY = r"""it's "50 %" \n $HOME; `x` #"""
 
 
 def asked_for(link="up0"):
     return settings(f"<discovery><dhcp><interface>{link}</interface></dhcp></discovery>")
 
 
-def site(lab):
+def site(lab, **rules):
     """A cloud that has all the names, and its resolver."""
-    cloud = lab.cloud(CLOUD, names=NAMES)
+    cloud = lab.cloud(CLOUD, names=NAMES, **rules)
     lab.dns({name: [CLOUD] for name in NAMES})
     return cloud
 
@@ -87,6 +89,7 @@ def beside(client):
     def scenario(lab):
         cloud = site(lab)
         offers = lab.dhcp(Kea, domain="one.example", password=PASSWORD, lease=LEASE)
+        lab.device.ip("address flush dev up0 scope global")
         its = lab.client(client)
         wait_until("a lease", lambda: addresses(lab))
         leased = addresses(lab)
@@ -105,6 +108,30 @@ def beside(client):
     return scenario
 
 
+def hooked(client):
+    """The agent may not ask by itself: what it knows it has from the client's hook."""
+    def scenario(lab):
+        cloud = site(lab, password=TRICKY)
+        offers = lab.dhcp(Kea, domain="one.example", password=TRICKY, lease=LEASE)
+        lab.device.ip("address flush dev up0 scope global")
+        orchestrator = lab.orchestrator(wrapper=["setpriv", "--bounding-set=-net_raw"])
+        orchestrator.commit(trust(cloud.ca), resolvers(CLOUD), asked_for())
+        its = lab.client(client, orchestrator.agent.state / "control.sock")
+        wait_until("a lease", lambda: addresses(lab))
+        its.tell()
+        state = orchestrator.sees_established()
+        assert (state["server-domain"], state["discovered/domain"]) == ("one.example", "one.example")
+        assert (state["domain-origin"], state["password-origin"]) == ("dhcp", "dhcp")
+        wait_until("a complaint", lambda: "it takes CAP_NET_RAW" in orchestrator.agent.log.read_text())
+        offers.kill()
+        state = orchestrator.sees(PATIENCE, connection_state="unconnected", device_state="idle")
+        assert "discovered/domain" not in state
+        log = orchestrator.agent.log.read_text()
+        assert log.count("it takes CAP_NET_RAW") == 1 and TRICKY not in log
+    scenario.__name__ = f"what_{client.__name__.lower()}_has_got_is_handed_over_by_its_hook_and_lost_with_its_lease"
+    return scenario
+
+
 def addresses(lab):
     """The device's addresses on the link."""
     return re.findall(r"inet (\S+)", lab.device.ip("-4 address show dev up0"))
@@ -113,6 +140,7 @@ def addresses(lab):
 SCENARIOS = [
     an_answer_that_is_lost_is_asked_for_again,
     *(followed(dhcp) for dhcp in (Dnsmasq, Kea)),
+    *(hooked(client) for client in (Dhclient, Udhcpc, Dhcpcd, Networkd)),
     *(beside(client) for client in (Dhclient, Udhcpc, Dhcpcd, Networkd)),
 ]
 

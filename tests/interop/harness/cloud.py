@@ -16,11 +16,11 @@ class Cloud(program.Program):
     Two free ports unless `listen` says where; `rules` are further members of its file (examples/cloud.toml).
     """
 
-    def __init__(self, directory, host=None, listen=("127.0.0.1:0", "127.0.0.1:0"), **rules):
+    def __init__(self, directory, host=None, listen=("127.0.0.1:0", "127.0.0.1:0"), password=PASSWORD, **rules):
         directory.mkdir(exist_ok=True)
         config, ca = directory / "cloud.toml", directory / "ca.pem"
         rules = {"names": [DOMAIN], "services": ["telemetry"]} | rules
-        device = {"serial-number": SERIAL, "password": PASSWORD, "unbinding-codes": [CODE]}
+        device = {"serial-number": SERIAL, "password": password, "unbinding-codes": [CODE]}
         config.write_text(toml(rules) + "[[device]]\n" + toml(device))
         command = [program.CLOUD, "--config", config, "--ca-out", ca]
         for address in listen:

@@ -2,11 +2,15 @@
 
 import json
 
-from .servers import Server, find
+from . import program
+from .servers import UNPACKED, Server, find
 
 DOMAIN_OPTION, PASSWORD_OPTION = 253, 252
 # Where the addresses of the tests are leased from.
 NETWORK, POOL = "10.9.0.0/24", ("10.9.0.100", "10.9.0.150")
+HOOKS = program.ROOT / "examples" / "hooks"
+# How the hooks quote what belongs into a configuration.
+QUOTED = "#     "
 
 
 class Dnsmasq(Server):
@@ -62,7 +66,9 @@ class Kea(Server):
 
     def _write(self, offer):
         definitions = [{"name": f"cloud-{code}", "code": code, "type": "string"} for code in (PASSWORD_OPTION, DOMAIN_OPTION)]
-        data = [{"name": f"cloud-{code}", "data": value.replace(",", "\\,")} for code, value in coded(offer).items()]
+        # In hexadecimal, so that nothing in a value means anything to Kea.
+        data = [{"name": f"cloud-{code}", "csv-format": False, "data": value.encode().hex()}
+                for code, value in coded(offer).items()]
         self._config.write_text(json.dumps({"Dhcp4": {
             "interfaces-config": {"interfaces": [self._link], "dhcp-socket-type": "raw",
                                   "service-sockets-max-retries": 100, "service-sockets-retry-wait-time": 50},
@@ -80,56 +86,100 @@ def coded(offer):
     return {numbers[name]: value for name, value in offer.items()}
 
 
-class Dhclient(Server):
+class Client(Server):
+    """A DHCP client on a link, with the hook of examples/hooks if it is given the agent's control socket."""
+
+    # What it consists of, the hook's file, and where the hook is put.
+    programs, hook, place = (), "", None
+
+    def __init__(self, command, directory, host, control, env=None):
+        self.host = host
+        if control:
+            install(host, directory, control)
+        if control and self.place:
+            host.run("install", "-D", HOOKS / self.hook, self.place)
+        super().__init__(command, directory, host, env)
+
+    @classmethod
+    def settings(cls, control):
+        """What its hook says belongs into its configuration."""
+        lines = (HOOKS / cls.hook).read_text().splitlines() if control else []
+        return "".join(line.removeprefix(QUOTED) + "\n" for line in lines if line.startswith(QUOTED))
+
+    def tell(self):
+        """Does what a client without hooks does not do."""
+
+
+class Dhclient(Client):
     """dhclient of the ISC."""
 
     programs = ("dhclient", "dhclient-script")
+    hook, place = "dhclient", "/etc/dhcp/dhclient-exit-hooks.d/tether"
 
-    def __init__(self, directory, host, link):
+    def __init__(self, directory, host, link, control=None):
         config = directory / "dhclient.conf"
-        config.write_text("")
+        config.write_text(self.settings(control))
         super().__init__(["dhclient", "-4", "-d", "-cf", config, "-lf", directory / "leases", "-pf", directory / "pid",
-                          "-sf", find("dhclient-script"), link], directory, host)
+                          "-sf", find("dhclient-script"), link], directory, host, control)
 
 
-class Udhcpc(Server):
+class Udhcpc(Client):
     """udhcpc of BusyBox."""
 
     programs = ("busybox",)
+    hook = "udhcpc"
 
-    def __init__(self, directory, host, link):
+    def __init__(self, directory, host, link, control=None):
         script = directory / "script"
         script.write_text(UDHCPC_SCRIPT)
         script.chmod(0o755)
-        super().__init__(["busybox", "udhcpc", "--foreground", "--interface", link, "--script", script, "--retries", "20"],
-                         directory, host)
+        options = ["-O", "252", "-O", "253", "-s", HOOKS / self.hook] if control else ["-s", script]
+        super().__init__(["busybox", "udhcpc", "-f", "-i", link, "-t", "20", *options], directory, host, control,
+                         {"UDHCPC_SCRIPT": str(script)})
 
 
-class Dhcpcd(Server):
+class Dhcpcd(Client):
     """dhcpcd."""
 
     programs = ("dhcpcd",)
+    hook, place = "dhcpcd", "/lib/dhcpcd/dhcpcd-hooks/90-tether"
 
-    def __init__(self, directory, host, link):
+    def __init__(self, directory, host, link, control=None):
         config = directory / "dhcpcd.conf"
-        config.write_text("noarp\n")
-        super().__init__(["dhcpcd", "--nobackground", "--debug", "--ipv4only", "--config", config, "--script", "/bin/true", link],
-                         directory, host)
+        config.write_text("noarp\n" + self.settings(control))
+        host.hide("/usr/lib")
+        if (UNPACKED / "usr/lib/dhcpcd").exists():
+            host.run("cp", "-r", UNPACKED / "usr/lib/dhcpcd", "/usr/lib/")
+        super().__init__(["dhcpcd", "--nobackground", "--debug", "--ipv4only", "--config", config, link], directory, host,
+                         control)
 
 
-class Networkd(Server):
+class Networkd(Client):
     """systemd-networkd by itself: without D-Bus, and without udev, which it does not expect where /sys is read-only."""
 
     programs = ("/lib/systemd/systemd-networkd",)
+    hook = "networkd"
 
-    def __init__(self, directory, host, link):
+    def __init__(self, directory, host, link, control=None):
         state = "/run/systemd/netif"
         host.run("mkdir", "-p", "/run/systemd/network", *(f"{state}/{each}" for each in ("leases", "links", "lldp")))
         host.run("chown", "-R", "systemd-network:", state)
-        unit = directory / "lan.network"
-        unit.write_text(f"[Match]\nName={link}\n[Network]\nDHCP=ipv4\n[DHCPv4]\nUseHostname=no\nUseDNS=no\n")
+        unit, self._link = directory / "lan.network", link
+        unit.write_text(f"[Match]\nName={link}\n[Network]\nDHCP=ipv4\n[DHCPv4]\nUseHostname=no\nUseDNS=no\n"
+                        + self.settings(control))
         host.run("cp", unit, "/run/systemd/network/")
-        super().__init__(self.programs, directory, host, {"SYSTEMD_LOG_TARGET": "console"})
+        super().__init__(self.programs, directory, host, control, {"SYSTEMD_LOG_TARGET": "console"})
+
+    def tell(self):
+        self.host.run(HOOKS / self.hook, self._link)
+
+
+def install(host, directory, control):
+    """Puts the command `tether` where hooks look for it; it asks the agent behind this socket."""
+    command = directory / "tether"
+    command.write_text(f'#!/bin/sh\nexec {program.TETHER} "$@" --control {control}\n')
+    host.hide("/usr/bin")
+    host.run("install", command, "/usr/bin/tether")
 
 
 UDHCPC_SCRIPT = """#!/bin/sh

@@ -62,13 +62,13 @@ class Lab:
         needs(server.program)
         return self.keep(server(self.folder("dhcp"), self.far, "down0", **offer))
 
-    def client(self, client, **hook):
-        """A DHCP client, one of the functions of harness/dhcp.py, on the device, whose link loses its addresses first."""
+    def client(self, client, control=None):
+        """A DHCP client of one of the classes of harness/dhcp.py, on the device; with a hook if the agent's control
+        socket is given."""
         needs(*client.programs)
-        self.device.ip("address flush dev up0 scope global")
         self.device.hide("/etc", "/var/lib")
         self.device.clear("/run")
-        return self.keep(client(self.folder("client"), self.device, "up0", **hook))
+        return self.keep(client(self.folder("client"), self.device, "up0", control))
 
     def front(self, name, address, cloud):
         """nginx under this name, on port 443 of this address, in front of a cloud."""
