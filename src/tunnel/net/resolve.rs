@@ -7,22 +7,23 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use hickory_resolver::Resolver;
-use hickory_resolver::config::{
-    NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
-};
-use hickory_resolver::net::NetError as DnsError;
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::iocompat::AsyncIoTokioAsStd;
 use hickory_resolver::net::runtime::{
     RuntimeProvider, TokioHandle, TokioRuntimeProvider, TokioTime,
 };
-use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::net::{DnsError as Answered, NetError as DnsError, NoRecords};
+use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use socket2::Type;
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
 
 use super::connect::socket;
 use super::{NetError, Surroundings, bounded};
 use crate::model::settings::DnsSettings;
+use crate::tunnel::machine::STEP_DEADLINE;
 use crate::tunnel::machine::event::Endpoint;
 use crate::tunnel::target::{Family, Path};
 use crate::tunnel::wire::Host;
@@ -68,34 +69,117 @@ fn of_family(addresses: Option<&[IpAddr]>, family: Family) -> Option<Vec<IpAddr>
     (!found.is_empty()).then_some(found)
 }
 
+/// Asks one resolver after the other, each anew as often as configured, until one answers (RFC 7317,
+/// `dns-resolver/options`). That a name does not exist is an answer; that a resolver cannot say is none.
 async fn query(
     dns: &DnsSettings,
     name: &str,
     family: Family,
     path: &Path,
 ) -> Result<Vec<IpAddr>, NetError> {
-    let failed = |error| NetError::Dns(Box::new(error));
-    let (config, options) = configuration(dns, path).map_err(failed)?;
+    let (config, mut options) = configuration(dns, path).map_err(failed)?;
     // A missing VRF or source address would otherwise show as resolvers that do not answer.
     if let Some(server) = config.name_servers().first() {
         socket(server.ip.is_ipv4(), Type::DGRAM, &matching(path, server.ip))?;
     }
-    let resolver = Resolver::builder_with_config(config, Runtime::new(path))
-        .with_options(options)
-        .build()
-        .map_err(failed)?;
+    let name = Name::from_utf8(name).map_err(|error| failed(error.into()))?;
+    let candidates = candidates(&name, &config, options.ndots);
+    let servers = config.name_servers();
+    let rounds = options.attempts.max(1);
+    // The last of them is to have its turn within the step, whatever is configured.
+    let turns = u32::try_from(servers.len()).unwrap_or(u32::MAX).max(1);
+    options.timeout = options.timeout.min(STEP_DEADLINE / turns);
+    options.attempts = 0; // in a turn, beyond what UDP repeats by itself
+    let mut last = NetError::NoAddress;
+    for server in servers.iter().cycle().take(servers.len() * rounds) {
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server.clone()]);
+        let resolver = Resolver::builder_with_config(config, Runtime::new(path))
+            .with_options(options.clone())
+            .build()
+            .map_err(failed)?;
+        match timeout(options.timeout, ask(&resolver, &candidates, family)).await {
+            Ok(Ok(addresses)) => return Ok(addresses),
+            Ok(Err(error)) if is_negative(&error) => return Err(failed(error)),
+            Ok(Err(error)) => last = failed(error),
+            Err(_) => last = failed(DnsError::Timeout),
+        }
+    }
+    Err(last)
+}
+
+fn failed(error: DnsError) -> NetError {
+    NetError::Dns(Box::new(error))
+}
+
+/// The names to ask for, in order: those of the search list come after a name that has dots enough, else before it
+/// (resolv.conf(5), `ndots`).
+fn candidates(name: &Name, config: &ResolverConfig, ndots: usize) -> Vec<Name> {
+    let mut absolute = name.clone();
+    absolute.set_fqdn(true);
+    let domains = config.domain().into_iter().chain(config.search());
+    let mut names: Vec<Name> = domains
+        .filter_map(|domain| name.clone().append_domain(domain).ok())
+        .collect();
+    let dots = usize::from(name.num_labels()).saturating_sub(1);
+    let place = if dots >= ndots { 0 } else { names.len() };
+    names.insert(place, absolute);
+    names
+}
+
+/// What one resolver knows: the addresses of the first of the names that has any.
+async fn ask(
+    resolver: &Resolver<Runtime>,
+    names: &[Name],
+    family: Family,
+) -> Result<Vec<IpAddr>, DnsError> {
     let record = match family {
         Family::Ipv4 => RecordType::A,
         Family::Ipv6 => RecordType::AAAA,
     };
-    let name = Name::from_utf8(name).map_err(|error| failed(error.into()))?;
-    let answer = resolver.lookup(name, record).await.map_err(failed)?;
-    let addresses = answer
-        .answers()
+    let mut last = DnsError::NoConnections;
+    for name in names {
+        match resolver.lookup(name.clone(), record).await {
+            Ok(answer) => {
+                let all = addresses(answer.answers(), name);
+                if let Some(found) = of_family(Some(&all), family) {
+                    return Ok(found);
+                }
+                let none =
+                    NoRecords::new(Query::query(name.clone(), record), ResponseCode::NoError);
+                last = none.into();
+            }
+            Err(error) if is_negative(&error) => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+/// Whether a resolver knows that there is nothing.
+fn is_negative(error: &DnsError) -> bool {
+    let DnsError::Dns(Answered::NoRecordsFound(none)) = error else {
+        return false;
+    };
+    matches!(
+        none.response_code,
+        ResponseCode::NXDomain | ResponseCode::NoError
+    )
+}
+
+/// The addresses of a name and of those that it is an alias of; what else a resolver adds is not asked for.
+fn addresses(records: &[Record], name: &Name) -> Vec<IpAddr> {
+    let mut owners = vec![name];
+    for record in records {
+        if let RData::CNAME(alias) = &record.data
+            && owners.contains(&&record.name)
+        {
+            owners.push(&alias.0);
+        }
+    }
+    let own = records
         .iter()
-        .filter_map(|record| record.data.ip_addr());
-    let addresses: Vec<_> = addresses.collect();
-    of_family(Some(&addresses), family).ok_or(NetError::NoAddress)
+        .filter(|record| owners.contains(&&record.name));
+    own.filter_map(|record| record.data.ip_addr()).collect()
 }
 
 fn configuration(
@@ -105,38 +189,41 @@ fn configuration(
     let (mut config, mut options) = if dns.servers.is_empty() {
         read_system_conf()?
     } else {
-        let search = dns.search.iter().map(Name::from_utf8);
-        let search = search.collect::<Result<_, _>>()?;
-        let servers = dns.servers.iter().map(|(address, port)| {
-            let mut server = NameServerConfig::udp_and_tcp(*address);
-            for connection in &mut server.connections {
-                connection.port = *port;
-            }
-            server
-        });
-        let mut options = ResolverOpts::default();
-        options.timeout = match dns.timeout {
-            Duration::ZERO => QUERY_TIMEOUT,
-            timeout => timeout,
-        };
-        options.attempts = usize::from(match dns.attempts {
-            0 => QUERY_ATTEMPTS,
-            attempts => attempts,
-        });
-        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-        (
-            ResolverConfig::from_parts(None, search, servers.collect()),
-            options,
-        )
+        configured(dns)?
     };
     options.use_hosts_file = ResolveHosts::Never;
     options.cache_size = 0;
+    // Aliases are followed here, so they are to be seen.
+    options.preserve_intermediates = true;
     for server in &mut config.name_servers {
         let source = matching(path, server.ip).source;
         for connection in &mut server.connections {
             connection.bind_addr = source.map(|source| SocketAddr::new(source, 0));
         }
     }
+    Ok((config, options))
+}
+
+fn configured(dns: &DnsSettings) -> Result<(ResolverConfig, ResolverOpts), DnsError> {
+    let search = dns.search.iter().map(Name::from_utf8);
+    let search = search.collect::<Result<_, _>>()?;
+    let servers = dns.servers.iter().map(|(address, port)| {
+        let mut server = NameServerConfig::udp_and_tcp(*address);
+        for connection in &mut server.connections {
+            connection.port = *port;
+        }
+        server
+    });
+    let mut options = ResolverOpts::default();
+    options.timeout = match dns.timeout {
+        Duration::ZERO => QUERY_TIMEOUT,
+        timeout => timeout,
+    };
+    options.attempts = usize::from(match dns.attempts {
+        0 => QUERY_ATTEMPTS,
+        attempts => attempts,
+    });
+    let config = ResolverConfig::from_parts(None, search, servers.collect());
     Ok((config, options))
 }
 
