@@ -14,6 +14,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,9 +195,12 @@ commands:
   password SERIAL [PASSWORD]      change its password; none lets it in unchallenged
   bind SERIAL [USER]              bind it to a user, or to nobody
   unbind-code SERIAL CODE         add an unbinding code
-  services [NAME ...]             replace the subconnection list and send it
+  remove SERIAL                   forget it; an open connection of it stays
+  services [NAME[:REVISION] ...]  replace the subconnection list and send it; another revision is another URL
+  limit NUMBER                    subconnections that a device may have
   close [SERIAL [CODE]]           close the main connection (code 1000); SERIAL as below
   disconnect [SERIAL [SECONDS]]   ask the device to leave; without SERIAL the only one connected
+  close-service SERIAL NAME [N]   close a subconnection (code 1000)
   send SERIAL TEXT                send a text message on the main connection
   go-away SERIAL                  take leave of the yamux session of its service netconf
   misbehave STEP WHAT             for example: misbehave authentication busy 503 5
@@ -225,7 +229,9 @@ async fn obey(cloud: &mut Cloud, line: &str) -> Result<Option<String>, String> {
             cloud.expire_tokens();
             cloud.forget_nonces();
         }
-        "services" => cloud.set_services(arguments.iter().map(|name| ServiceOffer::new(*name))),
+        "services" => cloud.set_services(offers(arguments)?),
+        "limit" => cloud.set_subconnection_limit(number(command, arguments.first())?),
+        "close-service" => close_service(cloud, arguments)?,
         "misbehave" | "behave" => misbehave(cloud, command, arguments)?,
         "close" | "disconnect" | "send" | "go-away" => order(cloud, command, arguments)?,
         _ => register(cloud, command, arguments)?,
@@ -233,9 +239,37 @@ async fn obey(cloud: &mut Cloud, line: &str) -> Result<Option<String>, String> {
     Ok(Some(format!("cloud: {command} done")))
 }
 
+fn offers(words: &[&str]) -> Result<Vec<ServiceOffer>, String> {
+    let offer = |word: &&str| match word.split_once(':') {
+        None => Ok(ServiceOffer::new(*word)),
+        Some((name, revision)) => {
+            Ok(ServiceOffer::new(name).revision(number("services", Some(&revision))?))
+        }
+    };
+    words.iter().map(offer).collect()
+}
+
+fn number<T: FromStr>(command: &str, word: Option<&&str>) -> Result<T, String> {
+    let word = word.ok_or_else(|| format!("{command}: a number is missing"))?;
+    word.parse()
+        .map_err(|_| format!("{command}: {word:?} is not a number"))
+}
+
+fn close_service(cloud: &Cloud, arguments: &[&str]) -> Result<(), String> {
+    let [serial, service, code @ ..] = arguments else {
+        return Err("close-service: say which serial number and which service".to_owned());
+    };
+    let code = match code.first() {
+        Some(_) => number("close-service", code.first())?,
+        None => 1000,
+    };
+    let closed = cloud.close_service(serial, service, code);
+    closed.map_err(|error| error.to_string())
+}
+
 /// Commands that change what the cloud knows of a device.
 fn register(cloud: &Cloud, command: &str, arguments: &[&str]) -> Result<(), String> {
-    if !["device", "password", "bind", "unbind-code"].contains(&command) {
+    if !["device", "password", "bind", "unbind-code", "remove"].contains(&command) {
         return Err(format!("no command {command:?}; try help"));
     }
     let serial = arguments
@@ -255,6 +289,7 @@ fn register(cloud: &Cloud, command: &str, arguments: &[&str]) -> Result<(), Stri
         }
         ("password", password) => cloud.set_password(serial, password),
         ("bind", user) => cloud.bind(serial, user),
+        ("remove", _) => cloud.remove_serial(serial),
         (_, Some(code)) => cloud.add_unbinding_code(serial, code),
         (_, None) => return Err("unbind-code: say which code".to_owned()),
     }
@@ -279,9 +314,7 @@ fn order(cloud: &Cloud, command: &str, arguments: &[&str]) -> Result<(), String>
         }
     };
     let number = |default: u16| match arguments.get(1) {
-        Some(word) => word
-            .parse()
-            .map_err(|_| format!("{command}: {word:?} is not a number")),
+        Some(_) => number(command, arguments.get(1)),
         None => Ok(default),
     };
     let done = match command {

@@ -109,6 +109,7 @@ impl Cloud {
             registry: Lock::new(Registry::new(&config.devices)),
             services: Lock::new(config.services.clone()),
             advertise: Lock::new(config.advertise.clone()),
+            subconnection_limit: Lock::new(config.subconnection_limit),
             connections: Lock::default(),
             last_connection: AtomicU64::new(0),
             doors: Doors::default(),
@@ -314,6 +315,11 @@ impl Cloud {
     /// `host:port` for the URLs handed out from now on; `None` for the request's own.
     pub fn set_advertised(&self, authority: Option<&str>) {
         *self.shared.advertise.lock() = authority.map(str::to_owned);
+    }
+
+    /// Changes how many subconnections a device may have; those that stand stay.
+    pub fn set_subconnection_limit(&self, limit: usize) {
+        *self.shared.subconnection_limit.lock() = limit;
     }
 
     /// Replaces the list of services and sends it on every main connection.

@@ -7,6 +7,7 @@ mod architecture;
 mod backup;
 mod chaos;
 mod cloud;
+mod cloud_rules;
 mod commit_table;
 mod datastore;
 mod discovery;

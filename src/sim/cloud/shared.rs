@@ -25,6 +25,7 @@ pub(super) struct Shared {
     pub registry: Lock<Registry>,
     pub services: Lock<Vec<ServiceOffer>>,
     pub advertise: Lock<Option<String>>,
+    pub subconnection_limit: Lock<usize>,
     pub connections: Lock<BTreeMap<u64, Arc<Control>>>,
     pub last_connection: AtomicU64,
     pub doors: Doors,

@@ -35,7 +35,7 @@ pub(super) async fn serve(
         commands,
         control: Arc::clone(&conversation.control),
     };
-    let limit = conversation.shared.config.subconnection_limit;
+    let limit = *conversation.shared.subconnection_limit.lock();
     let entry = conversation
         .shared
         .registry

@@ -109,22 +109,29 @@ impl Device {
 
     /// The same; the cloud knows the device so.
     pub async fn start_with(entry: cloud::Device) -> Self {
-        Self::start_far_away(entry, Duration::ZERO).await
+        Self::start_at(CloudConfig::with_devices([entry])).await
     }
 
     /// The same; each byte between them is so much later, in each direction.
     pub async fn start_far_away(entry: cloud::Device, latency: Duration) -> Self {
-        let cloud = Cloud::start(CloudConfig {
+        Self::start_at(CloudConfig {
             latency,
+            ..CloudConfig::with_devices([entry])
+        })
+        .await
+    }
+
+    /// The same at a cloud with these rules.
+    pub async fn start_at(rules: CloudConfig) -> Self {
+        let cloud = Cloud::start(CloudConfig {
             names: vec![
                 "cloud.com".into(),
                 "other.com".into(),
                 "127.0.0.1".into(),
                 "::1".into(),
             ],
-            devices: vec![entry],
             netconf_listen: Some(Ipv4Addr::LOCALHOST.into()),
-            ..CloudConfig::default()
+            ..rules
         });
         let directory = TempDir::new().unwrap();
         let agent = start_agent(options(directory.path())).await.unwrap();
