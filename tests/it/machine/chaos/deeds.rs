@@ -9,13 +9,13 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use tether::model::network::{Interface, Network};
-use tether::model::settings::{CloudSettings, Secret};
+use tether::model::settings::{BackupServer, CloudSettings, Family, Secret};
 use tether::tunnel::machine::event::{Cause, StepError, SubconnectionReply};
 use tether::tunnel::machine::{CloseCode, Event, Reply};
 use tether::tunnel::target::{Discovered, origins, target};
 use tether::tunnel::wire::{CloudMessage, UnbindAnswer};
 
-use super::world::{Manner, Place, SERVICES};
+use super::world::{Manner, Place, SERVICES, Whom};
 
 /// The device's own end of each connection.
 pub const LOCAL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
@@ -29,7 +29,7 @@ pub enum Deed {
     /// To the machine.
     Tell(Event),
     /// A part of the world behaves so from now on.
-    Behave(Place, Manner),
+    Behave(Whom, Place, Manner),
     Delay(Duration),
     Bind,
     /// The cloud ends the main connection, and with it the others.
@@ -107,6 +107,16 @@ impl Settings {
         let mut domain = || domains.choose(random).unwrap().map(str::to_owned);
         self.configured.ipv4.domain = domain();
         self.configured.ipv6.domain = domain().filter(|domain| !domain.starts_with("10."));
+        let backups = ["backup-1.com", "backup-2.com"].into_iter();
+        let backups = backups.filter(|_| random.random_bool(0.5));
+        let backups = backups.map(|domain| BackupServer {
+            family: Family::Ipv4,
+            domain: domain.to_owned(),
+            port: None,
+            vpn_instance: None,
+            source_ip: None,
+        });
+        self.configured.backups = backups.collect();
         self.configured.password = random.random_bool(0.5).then(|| Secret::new("password"));
         self.target(Cause::Configuration)
     }
@@ -184,6 +194,11 @@ fn deed(random: &mut StdRng, settings: &mut Settings) -> Deed {
         14 => Deed::Tell(settings.commit(random)),
         15 => Deed::Tell(settings.discover(random)),
         16 => Deed::Tell(services(random)),
+        17 if random.random_bool(0.5) => {
+            let minutes = [None, Some(1), Some(30)].choose(random).unwrap();
+            let every = minutes.map(|minutes: u64| Duration::from_secs(60 * minutes));
+            Deed::Tell(Event::PrimaryReturn(every))
+        }
         17 => Deed::Tell(Event::KeepaliveInterval(Duration::from_secs(
             random.random_range(10..=600),
         ))),
@@ -251,5 +266,6 @@ fn behave(random: &mut StdRng) -> Deed {
         7 => Manner::Refused,
         _ => Manner::Again,
     };
-    Deed::Behave(place, manner)
+    let whom = *[Whom::Primary, Whom::All].choose(random).unwrap();
+    Deed::Behave(whom, place, manner)
 }

@@ -15,6 +15,7 @@ use tether::model::status::{
     ConnectionState, FailureReason, LastDown, LastDownReason, SubconnectionState, Unbinding,
 };
 use tether::tunnel::machine::{Action, Event, Notification, Start, Tunnel};
+use tether::tunnel::target::Target;
 use tether::tunnel::wire::CloudMessage;
 
 use deeds::{Deed, schedule};
@@ -49,12 +50,21 @@ struct Run {
     start: Instant,
     interval: Duration,
     enabled: BTreeSet<String>,
+    target: Option<Target>,
     /// When ticks fell due, in the last hour.
     ticks: Vec<Instant>,
     answered: BTreeMap<u64, usize>,
     /// The longest wait that anything so far gave cause for.
     longest_wait: Duration,
     is_told: bool,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("it was CHAOS_SEED={}", self.seed);
+        }
+    }
 }
 
 impl Run {
@@ -73,6 +83,7 @@ impl Run {
             start,
             interval,
             enabled: BTreeSet::new(),
+            target: None,
             ticks: Vec::new(),
             answered: BTreeMap::new(),
             longest_wait: ORDINARY,
@@ -80,7 +91,7 @@ impl Run {
         }
     }
 
-    fn run(mut self) {
+    fn run(&mut self) {
         for (wait, deed) in schedule(self.seed) {
             self.pass(wait);
             self.tell_of(&format!("{deed:?}"));
@@ -111,15 +122,20 @@ impl Run {
                 match &event {
                     Event::KeepaliveInterval(interval) => self.interval = *interval,
                     Event::Services(services) => self.enabled.clone_from(services),
+                    Event::Target { target, .. } if *target != self.target => {
+                        self.target.clone_from(target);
+                        self.world.lift_holds();
+                    }
+                    Event::Reset => self.world.lift_holds(),
                     _ => {}
                 }
                 self.tell(event);
             }
-            Deed::Behave(place, manner) => {
+            Deed::Behave(whom, place, manner) => {
                 if let Manner::Busy(Some(seconds)) = manner {
                     self.may_wait(held(Duration::from_secs(seconds)));
                 }
-                self.world.set(place, manner);
+                self.world.set(whom, place, manner);
             }
             Deed::Delay(delay) => self.world.set_delay(delay),
             Deed::Bind => self.world.is_bound = true,

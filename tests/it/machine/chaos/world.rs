@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tether::model::settings::Secret;
 use tether::tunnel::machine::event::{
-    AuthenticationOutcome, Line, Step, StepError, SubconnectionReply,
+    AuthenticationOutcome, Endpoint, Line, Step, StepError, SubconnectionReply,
 };
 use tether::tunnel::machine::{Action, Attempt, CloseCode, Event, Reply};
 use tether::tunnel::wire::{
@@ -17,6 +17,8 @@ use super::deeds::LOCAL_ADDRESS;
 
 /// The services that a list may have.
 pub const SERVICES: [&str; 3] = ["netconf", "telemetry", "x-log"];
+
+const ELSEWHERE: &str = "front.example";
 
 /// How a part of the world behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +53,19 @@ pub enum Place {
     Service(usize),
 }
 
+/// Which servers something is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whom {
+    /// The primary, whatever its name.
+    Primary,
+    /// All.
+    All,
+}
+
 /// A connection that the device has, as the cloud sees it.
 struct Connection {
+    /// Whom it was dialled for.
+    server: Endpoint,
     /// The number of what the device asked last on it.
     asked: Attempt,
     upgraded: bool,
@@ -62,7 +75,9 @@ struct Connection {
 
 pub struct World {
     pub now: Instant,
-    manners: BTreeMap<Place, Manner>,
+    manners: BTreeMap<(Whom, Place), Manner>,
+    /// Until when a server asked to be left alone.
+    held: Vec<(Endpoint, Instant)>,
     delay: Duration,
     main: Option<Connection>,
     probe: Option<Connection>,
@@ -72,6 +87,8 @@ pub struct World {
     coming: BinaryHeap<Reverse<(Instant, u64)>>,
     events: BTreeMap<u64, Event>,
     numbers: u64,
+    /// When the last word on the connection arrives: none overtakes another.
+    latest: Instant,
 }
 
 impl World {
@@ -79,6 +96,7 @@ impl World {
         Self {
             now,
             manners: BTreeMap::new(),
+            held: Vec::new(),
             delay: Duration::from_millis(20),
             main: None,
             probe: None,
@@ -88,11 +106,17 @@ impl World {
             coming: BinaryHeap::new(),
             events: BTreeMap::new(),
             numbers: 0,
+            latest: now,
         }
     }
 
-    pub fn set(&mut self, place: Place, manner: Manner) {
-        self.manners.insert(place, manner);
+    pub fn set(&mut self, whom: Whom, place: Place, manner: Manner) {
+        self.manners.insert((whom, place), manner);
+    }
+
+    /// What lifts a `Retry-After`: `reset-tunnel`, another target.
+    pub fn lift_holds(&mut self) {
+        self.held.clear();
     }
 
     pub fn set_delay(&mut self, delay: Duration) {
@@ -135,6 +159,9 @@ impl World {
         }
         self.coming.pop();
         let event = self.events.remove(&number)?;
+        if let Event::Reply(attempt, reply) = &event {
+            self.hold(*attempt, reply);
+        }
         // After such a word the network has no connection any more, and reports nothing more of it.
         if let Event::Reply(attempt, Reply::Lost | Reply::Closed(_) | Reply::Failed(_)) = &event {
             for line in [&mut self.main, &mut self.probe] {
@@ -144,6 +171,19 @@ impl World {
         Some(event)
     }
 
+    /// A server asks to be left alone, and the device still listens.
+    fn hold(&mut self, attempt: Attempt, reply: &Reply) {
+        let Some(wait) = retry_after(reply) else {
+            return;
+        };
+        let lines = [&self.main, &self.probe].into_iter().flatten();
+        // What is asked for elsewhere holds the server that sent the device there, not that place.
+        let held = lines.filter(|one| one.asked == attempt && !is_elsewhere(&one.server));
+        let until = self.now + wait;
+        let held: Vec<_> = held.map(|one| (one.server.clone(), until)).collect();
+        self.held.extend(held);
+    }
+
     fn come(&mut self, after: Duration, event: Event) {
         self.numbers += 1;
         self.coming.push(Reverse((self.now + after, self.numbers)));
@@ -151,38 +191,56 @@ impl World {
     }
 
     fn main_says(&mut self, attempt: Attempt, reply: Reply) {
-        self.come(self.delay, Event::Reply(attempt, reply));
+        self.main_says_in(self.delay, attempt, reply);
+    }
+
+    fn main_says_in(&mut self, delay: Duration, attempt: Attempt, reply: Reply) {
+        self.latest = self.latest.max(self.now + delay);
+        self.come(self.latest - self.now, Event::Reply(attempt, reply));
     }
 
     fn service_says(&mut self, attempt: Attempt, reply: SubconnectionReply) {
         self.come(self.delay, Event::SubconnectionReply(attempt, reply));
     }
 
-    fn manner(&self, place: Place) -> Manner {
-        self.manners.get(&place).copied().unwrap_or(Manner::Right)
+    /// How a place is to those who come for a server.
+    fn manner_to(&self, server: &Endpoint, place: Place) -> Manner {
+        let own = match is_backup(server) {
+            true => None,
+            false => self.manners.get(&(Whom::Primary, place)),
+        };
+        let all = self.manners.get(&(Whom::All, place));
+        own.or(all).copied().unwrap_or(Manner::Right)
     }
 
-    /// Whether anything gets through.
+    /// How a place is on the main connection.
+    fn manner(&self, place: Place) -> Manner {
+        let server = self.main.as_ref().map(|main| &main.server);
+        server.map_or(Manner::Right, |server| self.manner_to(server, place))
+    }
+
+    /// Whether nothing of the main connection gets through.
     fn is_cut(&self) -> bool {
         self.manner(Place::Path) == Manner::Silent
     }
 
     /// The cloud ends every connection; a device that is cut off does not hear of it.
     pub fn kill(&mut self, reply: &Reply) {
-        let cut = self.is_cut();
+        let services_hear = !self.is_cut();
         for line in [Line::Main, Line::Probe] {
             let Some(connection) = self.on(line) else {
                 continue;
             };
             connection.dead = true;
             let (attempt, upgraded) = (connection.asked, connection.upgraded);
-            if !cut {
+            let server = connection.server.clone();
+            if self.manner_to(&server, Place::Path) != Manner::Silent {
                 let reply = if upgraded { reply.clone() } else { Reply::Lost };
                 self.main_says(attempt, reply);
             }
         }
         for attempt in self.services.keys().copied().collect::<Vec<_>>() {
-            if !cut {
+            if services_hear {
                 self.service_says(attempt, SubconnectionReply::Lost);
             }
         }
@@ -224,7 +282,9 @@ impl World {
     /// Does what the machine orders. Panics when the order has no sense in this world.
     pub fn perform(&mut self, action: Action) {
         match action {
-            Action::Resolve { attempt, .. } => match self.manner(Place::Dns) {
+            Action::Resolve {
+                attempt, endpoint, ..
+            } => match self.manner_to(&endpoint, Place::Dns) {
                 Manner::Silent => {}
                 Manner::Right => {
                     let address = vec!["10.1.1.1".parse().unwrap()];
@@ -232,17 +292,25 @@ impl World {
                 }
                 _ => self.main_says(attempt, Reply::Failed(StepError::Dns)),
             },
-            Action::Connect { attempt, line, .. } => self.connect(attempt, line),
+            Action::Connect {
+                attempt,
+                line,
+                endpoint,
+                ..
+            } => self.connect(attempt, line, endpoint),
             Action::Authenticate {
                 attempt,
                 line,
                 unbinding_code,
                 ..
-            } => self.asked(attempt, line, Place::Authentication, |world| {
-                world.authenticate(unbinding_code)
+            } => self.asked(attempt, line, Place::Authentication, |world, manner| {
+                world.authenticate(manner, unbinding_code)
             }),
             Action::Register { attempt, line, .. } => {
-                self.asked(attempt, line, Place::Registration, Self::register);
+                let server = self.on(line).as_ref().map(|one| one.server.clone());
+                self.asked(attempt, line, Place::Registration, |_, manner| {
+                    register(manner, &server.unwrap())
+                });
             }
             Action::Upgrade { attempt, .. } => {
                 self.asked(attempt, Line::Main, Place::Upgrade, Self::upgrade);
@@ -263,14 +331,23 @@ impl World {
         }
     }
 
-    fn connect(&mut self, attempt: Attempt, line: Line) {
+    fn connect(&mut self, attempt: Attempt, line: Line, server: Endpoint) {
         assert!(self.on(line).is_none(), "a second connection: {line:?}");
+        let now = self.now;
+        let held = |(other, until): &(Endpoint, Instant)| *other == server && now < *until;
+        assert!(!self.held.iter().any(held), "{server:?} is not left alone");
+        let (path, tls) = (
+            self.manner_to(&server, Place::Path),
+            self.manner_to(&server, Place::Tls),
+        );
+        self.latest = self.now;
         *self.on(line) = Some(Connection {
+            server,
             asked: attempt,
             upgraded: false,
             dead: false,
         });
-        match (self.manner(Place::Path), self.manner(Place::Tls)) {
+        match (path, tls) {
             (Manner::Silent, _) => {}
             (Manner::Right, tls) => {
                 let address = "10.1.1.1".parse().unwrap();
@@ -280,7 +357,7 @@ impl World {
                     Manner::Silent => {}
                     Manner::Right => {
                         let connected = Reply::Connected { clock_unset: false };
-                        self.come(self.delay * 2, Event::Reply(attempt, connected));
+                        self.main_says_in(self.delay * 2, attempt, connected);
                     }
                     _ => self.main_says(attempt, Reply::Failed(StepError::Tls)),
                 }
@@ -296,31 +373,30 @@ impl World {
         attempt: Attempt,
         line: Line,
         place: Place,
-        answer: impl FnOnce(&mut Self) -> Reply,
+        answer: impl FnOnce(&mut Self, Manner) -> Reply,
     ) {
-        let cut = self.is_cut();
         let connection = self.on(line).as_mut();
         let connection = connection.expect("a request without a connection");
         connection.asked = attempt;
-        let dead = connection.dead;
-        if cut {
+        let (dead, server) = (connection.dead, connection.server.clone());
+        if self.manner_to(&server, Place::Path) == Manner::Silent {
             return;
         }
-        let reply = match self.manner(place) {
+        let reply = match self.manner_to(&server, place) {
             _ if dead => Reply::Lost,
             Manner::Silent => return,
             Manner::Lost => Reply::Lost,
             Manner::Failed(error) => Reply::Failed(error),
-            _ => answer(self),
+            manner => answer(self, manner),
         };
         self.main_says(attempt, reply);
     }
 
-    fn authenticate(&mut self, code: Option<Secret>) -> Reply {
+    fn authenticate(&mut self, manner: Manner, code: Option<Secret>) -> Reply {
         use AuthenticationOutcome as Outcome;
         let right = code.is_some_and(|code| code.reveal() == "right");
         self.is_bound &= !right;
-        let outcome = match self.manner(Place::Authentication) {
+        let outcome = match manner {
             Manner::Busy(after) => Outcome::Busy {
                 retry_after: after.map(Duration::from_secs),
             },
@@ -335,26 +411,8 @@ impl World {
         Reply::Authentication { outcome, reusable }
     }
 
-    fn register(&mut self) -> Reply {
-        let answer = match self.manner(Place::Registration) {
-            Manner::Busy(after) => RegistrationAnswer::Busy {
-                retry_after: after.map(Duration::from_secs),
-            },
-            Manner::Refused => RegistrationAnswer::Failed { status: 400 },
-            Manner::Again => RegistrationAnswer::TokenExpired,
-            _ => RegistrationAnswer::Success {
-                url: "wss://cloud.com/connection".parse().unwrap(),
-                session: "session".into(),
-            },
-        };
-        Reply::Registration {
-            answer,
-            reusable: true,
-        }
-    }
-
-    fn upgrade(&mut self) -> Reply {
-        let refusal = match self.manner(Place::Upgrade) {
+    fn upgrade(&mut self, manner: Manner) -> Reply {
+        let refusal = match manner {
             Manner::Busy(after) => UpgradeRefusal::Busy {
                 retry_after: after.map(Duration::from_secs),
             },
@@ -449,4 +507,61 @@ impl World {
             self.service_says(attempt, SubconnectionReply::Alive);
         }
     }
+}
+
+/// Backup servers are those whose name says so.
+fn is_backup(server: &Endpoint) -> bool {
+    server.host.to_string().starts_with("backup")
+}
+
+/// How long a server asks to be left alone.
+fn retry_after(reply: &Reply) -> Option<Duration> {
+    match reply {
+        Reply::Authentication {
+            outcome: AuthenticationOutcome::Busy { retry_after },
+            ..
+        }
+        | Reply::Registration {
+            answer: RegistrationAnswer::Busy { retry_after },
+            ..
+        }
+        | Reply::UpgradeRefused {
+            refusal: UpgradeRefusal::Busy { retry_after },
+            ..
+        } => *retry_after,
+        Reply::Message(CloudMessage::Disconnect { retry_after, .. }) => Some(*retry_after),
+        _ => None,
+    }
+}
+
+fn register(manner: Manner, server: &Endpoint) -> Reply {
+    let answer = match manner {
+        Manner::Busy(after) => RegistrationAnswer::Busy {
+            retry_after: after.map(Duration::from_secs),
+        },
+        Manner::Refused => RegistrationAnswer::Failed { status: 400 },
+        Manner::Again => RegistrationAnswer::TokenExpired,
+        _ => RegistrationAnswer::Success {
+            url: format!("wss://{}/connection", front(server))
+                .parse()
+                .unwrap(),
+            session: "session".into(),
+        },
+    };
+    Reply::Registration {
+        answer,
+        reusable: true,
+    }
+}
+
+/// Where a server sends those who registered: to itself, or to a place of which the target knows nothing.
+fn front(server: &Endpoint) -> String {
+    match server.host.to_string().as_str() {
+        own @ ("cloud.com" | "backup-1.com") => own.to_owned(),
+        _ => ELSEWHERE.to_owned(),
+    }
+}
+
+fn is_elsewhere(server: &Endpoint) -> bool {
+    server.host.to_string() == ELSEWHERE
 }
