@@ -49,6 +49,7 @@ struct Run {
     world: World,
     start: Instant,
     interval: Duration,
+    primary_return: Option<Duration>,
     enabled: BTreeSet<String>,
     target: Option<Target>,
     /// When ticks fell due, in the last hour.
@@ -82,6 +83,7 @@ impl Run {
             world: World::new(start),
             start,
             interval,
+            primary_return: None,
             enabled: BTreeSet::new(),
             target: None,
             ticks: Vec::new(),
@@ -99,6 +101,7 @@ impl Run {
         }
         self.world.heal();
         self.comes_back();
+        self.returns_to_the_primary();
         let kept = format!("{:?}", self.tunnel).len();
         assert!(kept < MOST_STATE, "seed {}: it keeps {kept}", self.seed);
         self.tell(Event::Shutdown);
@@ -121,6 +124,7 @@ impl Run {
             Deed::Tell(event) => {
                 match &event {
                     Event::KeepaliveInterval(interval) => self.interval = *interval,
+                    Event::PrimaryReturn(every) => self.primary_return = *every,
                     Event::Services(services) => self.enabled.clone_from(services),
                     Event::Target { target, .. } if *target != self.target => {
                         self.target.clone_from(target);
@@ -259,6 +263,17 @@ impl Run {
                 self.seed,
                 self.tunnel.status()
             );
+        }
+    }
+
+    /// Nothing is wrong with the primary any more, so that the first probe is enough once nothing holds it back.
+    fn returns_to_the_primary(&mut self) {
+        let Some(every) = self.primary_return else {
+            return;
+        };
+        let bound = self.world.now + self.longest_wait + every + MOMENT;
+        while !self.world.is_on_primary() || !self.is_up() {
+            assert!(self.step(bound), "not back on the primary");
         }
     }
 }

@@ -135,6 +135,12 @@ impl World {
         self.main.is_some()
     }
 
+    pub fn is_on_primary(&self) -> bool {
+        self.main
+            .as_ref()
+            .is_some_and(|main| !is_backup(&main.server))
+    }
+
     pub fn has_probe(&self) -> bool {
         self.probe.is_some()
     }
@@ -557,7 +563,7 @@ fn register(manner: Manner, server: &Endpoint) -> Reply {
 /// Where a server sends those who registered: to itself, or to a place of which the target knows nothing.
 fn front(server: &Endpoint) -> String {
     match server.host.to_string().as_str() {
-        own @ ("cloud.com" | "backup-1.com") => own.to_owned(),
+        own @ ("cloud.com" | "backup-1.com" | "backup-2.com") => own.to_owned(),
         _ => ELSEWHERE.to_owned(),
     }
 }
