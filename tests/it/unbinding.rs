@@ -18,6 +18,12 @@ fn judged(device: &Device) -> Vec<u64> {
     ids.collect()
 }
 
+/// Waits until the cloud has judged the code of this number.
+async fn is_judged(device: &Device, number: u64) {
+    let judged = |what: &What| matches!(what, What::Unbind { id, .. } if *id == number);
+    device.cloud_sees(0, judged).await;
+}
+
 #[tokio::test]
 async fn a_code_without_an_answer_is_sent_again_after_a_restart_under_its_number() {
     let mut device = Device::start_with(registered().unbinding_code("4711")).await;
@@ -51,9 +57,7 @@ async fn an_answered_code_that_running_still_holds_is_not_sent_after_a_restart()
     let mut device = device.restart().await;
     device.up().await;
     device.act("<unbind><code>4713</code></unbind>").await;
-    device
-        .cloud_sees(0, |what| matches!(what, What::Unbind { id: 2, .. }))
-        .await;
+    is_judged(&device, 2).await;
     assert_eq!(judged(&device), [1, 2]);
     device.stop().await;
 }
@@ -150,12 +154,7 @@ async fn a_code_removed_and_set_again_is_sent_again() {
     let mut device = Device::connected().await;
     for round in 1..=2 {
         device.commit_cloud(&code("4712")).await;
-        device
-            .cloud_sees(
-                0,
-                |what| matches!(what, What::Unbind { id, .. } if *id == round),
-            )
-            .await;
+        is_judged(&device, round).await;
         let withdrawn = r#"<unbinding-code xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="delete"/>"#;
         device.commit_cloud(withdrawn).await;
     }
@@ -168,9 +167,7 @@ async fn the_same_code_committed_again_is_not_sent_again_but_the_action_is() {
     device.commit_cloud(&code("4712")).await;
     device.commit_cloud(&code("4712")).await;
     device.act("<unbind><code>4712</code></unbind>").await;
-    device
-        .cloud_sees(0, |what| matches!(what, What::Unbind { id: 2, .. }))
-        .await;
+    is_judged(&device, 2).await;
     assert_eq!(judged(&device), [1, 2]);
     device.stop().await;
 }
