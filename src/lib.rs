@@ -58,6 +58,9 @@
 //! echoes, so what is late is dropped in one place. [`tunnel::net`] is DNS, TCP, TLS, HTTP/1.1 and WebSocket,
 //! [`tunnel::wire`] the bodies and frames as types.
 //!
+//! [`dhcp::client`] publishes what is discovered and [`netlink::watcher`] what the device's network is like; the driver hears
+//! of both. [`tunnel::target`] puts what is discovered before what is configured.
+//!
 //! # Where to start
 //! [`datastore::commit`] and [`tunnel::machine`], then [`agent`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::findings::Findings;
 use super::inform::{Event, Inform, Link};
-use super::message::Question;
+use super::message::{Answer, Question};
 use super::options::{Discovered, Refused};
 use crate::model::network::Network;
 use exchange::{Exchange, Heard};
@@ -68,9 +68,8 @@ impl Reports {
         domain: Option<&str>,
         password: Option<&str>,
     ) -> Result<Vec<Refused>, ReportError> {
-        let octets = |value: Option<&'_ str>| value.map(|value| value.as_bytes().to_vec());
-        let (domain, password) = (octets(domain), octets(password));
-        let (discovered, refused) = Discovered::read(domain.as_deref(), password.as_deref());
+        let octets = (domain.map(str::as_bytes), password.map(str::as_bytes));
+        let (discovered, refused) = Discovered::read(octets.0, octets.1);
         let (taken, answer) = oneshot::channel();
         let report = Report {
             interface,
@@ -137,12 +136,7 @@ impl Client {
                 Ok(()) = self.setup.listed.changed() => self.list(),
                 Ok(()) = self.setup.network.changed() => self.look(),
                 Some(report) = reports.recv() => self.take(report),
-                Some((interface, answer)) = answers.recv() => {
-                    for refused in &answer.refused {
-                        warn!(interface, server = %answer.server, "{refused}");
-                    }
-                    self.tell(&interface, Event::Answer(answer));
-                }
+                Some((interface, answer)) = answers.recv() => self.hear(&interface, answer),
                 () = until(due) => self.tick(),
             }
             self.publish();
@@ -166,6 +160,16 @@ impl Client {
         for interface in self.interfaces() {
             self.tell(&interface, Event::Link(link(&network, &interface)));
         }
+    }
+
+    /// A server answered.
+    fn hear(&mut self, interface: &str, answer: Answer) {
+        let server = answer.server;
+        debug!(interface, %server, "DHCPACK");
+        for refused in &answer.refused {
+            warn!(interface, %server, "{refused}");
+        }
+        self.tell(interface, Event::Answer(answer));
     }
 
     fn take(&mut self, report: Report) {

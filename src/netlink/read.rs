@@ -1,5 +1,6 @@
 //! The kernel's messages, read.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use rtnetlink::packet_core::NetlinkPayload;
@@ -45,12 +46,11 @@ impl Notices {
 
 /// All interfaces with all addresses.
 pub fn network(links: &[LinkMessage], addresses: &[AddressMessage], route_changes: u64) -> Network {
-    let of = |index: u32| {
-        let own = addresses
-            .iter()
-            .filter(move |message| message.header.index == index);
-        own.filter_map(address).collect()
-    };
+    let mut of: HashMap<u32, Vec<IpAddr>> = HashMap::new();
+    for message in addresses {
+        let own = of.entry(message.header.index).or_default();
+        own.extend(address(message));
+    }
     let interfaces = links.iter().filter_map(|link| {
         let name = link
             .attributes
@@ -66,7 +66,7 @@ pub fn network(links: &[LinkMessage], addresses: &[AddressMessage], route_change
                 .flags
                 .contains(LinkFlags::Up | LinkFlags::Running),
             hardware_address: hardware_address(link),
-            addresses: of(link.header.index),
+            addresses: of.remove(&link.header.index).unwrap_or_default(),
         };
         Some((name, interface))
     });
@@ -195,33 +195,16 @@ mod tests {
     #[test]
     fn lost_notices_may_have_been_about_anything() {
         let mut notices = Notices::default();
-        notices.count(&NetlinkPayload::Overrun(Vec::new()));
-        assert_eq!(
-            notices,
-            Notices {
-                interfaces: 1,
-                routes: 1
-            }
-        );
-        notices.count(&NetlinkPayload::InnerMessage(
-            RouteNetlinkMessage::NewRoute(Default::default()),
-        ));
-        assert_eq!(
-            notices,
-            Notices {
-                interfaces: 1,
-                routes: 2
-            }
-        );
-        notices.count(&NetlinkPayload::InnerMessage(
-            RouteNetlinkMessage::DelAddress(Default::default()),
-        ));
-        assert_eq!(
-            notices,
-            Notices {
-                interfaces: 2,
-                routes: 2
-            }
-        );
+        let lost = NetlinkPayload::Overrun(Vec::new());
+        let route = RouteNetlinkMessage::NewRoute(Default::default());
+        let address = RouteNetlinkMessage::DelAddress(Default::default());
+        for (notice, interfaces, routes) in [
+            (lost, 1, 1),
+            (NetlinkPayload::InnerMessage(route), 1, 2),
+            (NetlinkPayload::InnerMessage(address), 2, 2),
+        ] {
+            notices.count(&notice);
+            assert_eq!(notices, Notices { interfaces, routes });
+        }
     }
 }

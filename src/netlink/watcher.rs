@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The kernel has answered within this.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// From one failure to the next try.
-const RETRY: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(5);
 
 const GROUPS: [MulticastGroup; 7] = [
     MulticastGroup::Link,

@@ -21,6 +21,7 @@ mod messages;
 mod monitoring;
 mod nacm;
 mod netconf;
+mod network;
 mod nmda;
 mod notifications;
 mod plain_model;
