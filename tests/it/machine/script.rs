@@ -82,7 +82,7 @@ fn event(word: &str, arguments: &[&str]) -> Option<Event> {
     })
 }
 
-/// `target [DOMAIN] [ipv6=DOMAIN] [port=N] [password=P] [source=A] [vpn=V] [trust=BYTE] [found=DOMAIN]
+/// `target [DOMAIN] [ipv6=DOMAIN] [port=N] [password=P] [source=A] [vpn=V] [trust=BYTE] [found=DOMAIN] [found-password=P]
 /// [backup=DOMAIN|DOMAIN:PORT]… [backup6=DOMAIN]… [by=discovery]`
 fn target_event(arguments: &[&str]) -> Event {
     let mut settings = CloudSettings::default();
@@ -102,6 +102,7 @@ fn target_event(arguments: &[&str]) -> Event {
             Some(("backup", server)) => settings.backups.push(backup(Family::Ipv4, server)),
             Some(("backup6", server)) => settings.backups.push(backup(Family::Ipv6, server)),
             Some(("found", domain)) => discovered.domain = Some(domain.to_owned()),
+            Some(("found-password", password)) => discovered.password = Some(Secret::new(password)),
             Some(("by", "discovery")) => cause = Cause::Discovery,
             Some(("by", "rollback")) => cause = Cause::RolledBack,
             Some(_) => panic!("unknown argument {argument}"),
