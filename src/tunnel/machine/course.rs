@@ -2,17 +2,18 @@
 //! cloud allows. Replies go in, orders and an [`Outcome`] come out; what follows from that is the tunnel's affair, which
 //! walks its attempts and the probes of the primary by the same code.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
-use std::time::{Duration, Instant};
+mod answers;
+mod terms;
 
-use super::event::{Action, Attempt, AuthenticationOutcome, Endpoint, Line, Reply};
-use super::{Numbers, STEP_DEADLINE};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::event::{Action, Endpoint, Line, Reply};
 use crate::model::settings::Secret;
-use crate::model::status::{
-    DeviceState, FailureReason, LastDownReason, ProcessState, ServerCertificate, ServerStatus,
-};
-use crate::tunnel::wire::{CloudUrl, Host, RegistrationAnswer, UpgradeRefusal};
+use crate::model::status::{DeviceState, FailureReason, ProcessState, ServerStatus};
+use crate::tunnel::wire::Host;
+use answers::broken;
+pub(super) use terms::{Goal, Means, Outcome, Plan, Progress, Turn};
 
 /// Connections that one attempt may spend on challenges that came with `Connection: close`: one for a fresh nonce, one
 /// for a stale one.
@@ -31,43 +32,6 @@ pub(super) struct Course {
     spent: Vec<Once>,
     challenges: u8,
     progress: Progress,
-}
-
-/// What an attempt starts from.
-#[derive(Clone, Debug)]
-pub(super) struct Plan {
-    /// On which line.
-    pub line: Line,
-    /// Which way of the target it takes.
-    pub way: usize,
-    /// Which one follows if it fails.
-    pub turn: Turn,
-    /// The server of that way.
-    pub server: Endpoint,
-    /// Password of the target.
-    pub password: Option<Secret>,
-}
-
-/// Where an attempt stands among the servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// In its place: the next one follows.
-    InOrder,
-    /// Before all others, since the tunnel was there: what follows is the cycle.
-    First,
-}
-
-/// The request that a connection is made for.
-#[derive(Clone, Debug)]
-pub(super) enum Goal {
-    /// Step 1.
-    Authenticate,
-    /// Step 1 with the unbinding code of this number, after a 403 `bound-to-another-user`.
-    Unbind { id: u64, code: Secret },
-    /// Step 3.
-    Register { token: Secret },
-    /// Step 5.
-    Upgrade { token: Secret, url: CloudUrl },
 }
 
 /// What is waited for; each has its own deadline.
@@ -101,78 +65,6 @@ struct Link {
 enum Once {
     TokenAfterRegistration,
     TokenAfterHandshake,
-}
-
-/// What the state container shows of an attempt.
-#[derive(Clone, Debug)]
-pub(super) struct Progress {
-    pub process: ProcessState,
-    pub server: ServerStatus,
-    /// As the server showed it last.
-    pub certificate: Option<ServerCertificate>,
-    /// Known once TLS stands.
-    pub clock_unset: Option<bool>,
-}
-
-/// What a course needs of the tunnel while it walks.
-pub(super) struct Means<'a> {
-    /// Gives each action its number.
-    pub numbers: &'a mut Numbers,
-    /// The number of the reply that is waited for.
-    pub asked: &'a mut Attempt,
-    /// Takes the orders.
-    pub out: &'a mut Vec<Action>,
-    /// What registers.
-    pub services: &'a BTreeSet<String>,
-    /// Of the last tunnel.
-    pub last_down: Option<LastDownReason>,
-    /// The unbinding code to answer a 403 `bound-to-another-user` with.
-    pub code: Option<(u64, Secret)>,
-    /// The present.
-    pub now: Instant,
-}
-
-impl Means<'_> {
-    fn number(&mut self) -> Attempt {
-        *self.asked = self.numbers.next();
-        *self.asked
-    }
-
-    fn deadline(&self) -> Instant {
-        self.now + STEP_DEADLINE
-    }
-}
-
-/// How far an attempt has come.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// It goes on.
-    Underway,
-    /// Registered, and connected to where the URL leads: nothing is missing but [`Course::upgrade`].
-    Ready,
-    /// 101.
-    Upgraded { token: Secret },
-    /// It is over; its connection, if there is one, is of no use.
-    Failed {
-        reason: FailureReason,
-        retry_after: Option<Duration>,
-    },
-}
-
-impl Outcome {
-    fn failed(reason: FailureReason) -> Self {
-        Self::Failed {
-            reason,
-            retry_after: None,
-        }
-    }
-
-    fn busy(retry_after: Option<Duration>) -> Self {
-        Self::Failed {
-            reason: FailureReason::Busy,
-            retry_after,
-        }
-    }
 }
 
 impl Course {
@@ -312,112 +204,6 @@ impl Course {
             (Phase::Asking { .. }, reply) => self.answered(reply, means),
             (_, reply) => broken(&reply),
         }
-    }
-
-    fn answered(&mut self, reply: Reply, means: &mut Means<'_>) -> Outcome {
-        use Goal::{Authenticate, Register, Unbind, Upgrade};
-        let before = self.progress.process;
-        self.progress.process = ProcessState::MessageReceived;
-        match (self.goal.clone(), reply) {
-            (Authenticate | Unbind { .. }, Reply::Authentication { outcome, reusable }) => {
-                self.authenticated(outcome, reusable, means)
-            }
-            (Register { token }, Reply::Registration { answer, reusable }) => {
-                self.registered(token, answer, reusable, means)
-            }
-            (Upgrade { token, .. }, Reply::Upgraded) => Outcome::Upgraded { token },
-            (Upgrade { .. }, Reply::UpgradeRefused { refusal, reusable }) => {
-                self.upgrade_refused(&refusal, reusable, means)
-            }
-            (_, reply) => {
-                self.progress.process = before;
-                broken(&reply)
-            }
-        }
-    }
-
-    fn authenticated(
-        &mut self,
-        outcome: AuthenticationOutcome,
-        reusable: bool,
-        means: &mut Means<'_>,
-    ) -> Outcome {
-        use AuthenticationOutcome as Answer;
-        let unbinds = matches!(self.goal, Goal::Unbind { .. });
-        match outcome {
-            Answer::Granted { token } => {
-                self.goal = Goal::Register { token };
-                self.proceed(reusable, means)
-            }
-            Answer::AskAgain if self.challenges < CHALLENGE_CONNECTIONS => {
-                self.challenges += 1;
-                self.proceed(false, means)
-            }
-            Answer::BoundToAnotherUser => self.bound(reusable, means),
-            Answer::CodeInvalid if unbinds => self.bound(reusable, means),
-            Answer::Busy { retry_after } => Outcome::busy(retry_after),
-            refused => Outcome::failed(refusal(&refused)),
-        }
-    }
-
-    /// "After 403 `bound-to-another-user` with an unanswered code the device at once sends one more authentication on
-    /// the same connection"; the code may be one that came while another was being judged.
-    fn bound(&mut self, reusable: bool, means: &mut Means<'_>) -> Outcome {
-        let Some((id, code)) = means.code.take() else {
-            return Outcome::failed(FailureReason::BoundToAnotherUser);
-        };
-        self.goal = Goal::Unbind { id, code };
-        self.proceed(reusable, means)
-    }
-
-    fn registered(
-        &mut self,
-        token: Secret,
-        answer: RegistrationAnswer,
-        reusable: bool,
-        means: &mut Means<'_>,
-    ) -> Outcome {
-        match answer {
-            RegistrationAnswer::Success { url, .. } => {
-                self.goal = Goal::Upgrade { token, url };
-                self.proceed(reusable, means)
-            }
-            RegistrationAnswer::TokenExpired if self.first(Once::TokenAfterRegistration) => {
-                self.goal = Goal::Authenticate;
-                self.proceed(reusable, means)
-            }
-            RegistrationAnswer::Busy { retry_after } => Outcome::busy(retry_after),
-            RegistrationAnswer::TokenExpired | RegistrationAnswer::Failed { .. } => {
-                Outcome::failed(FailureReason::RegistrationFailed)
-            }
-        }
-    }
-
-    fn upgrade_refused(
-        &mut self,
-        refusal: &UpgradeRefusal,
-        reusable: bool,
-        means: &mut Means<'_>,
-    ) -> Outcome {
-        match refusal {
-            UpgradeRefusal::TokenExpired if self.first(Once::TokenAfterHandshake) => {
-                self.goal = Goal::Authenticate;
-                self.proceed(reusable, means)
-            }
-            UpgradeRefusal::Busy { retry_after } => Outcome::busy(*retry_after),
-            UpgradeRefusal::TokenExpired | UpgradeRefusal::Failed { .. } => {
-                Outcome::failed(FailureReason::HandshakeFailed)
-            }
-        }
-    }
-
-    /// True the first time only.
-    fn first(&mut self, once: Once) -> bool {
-        let first = !self.spent.contains(&once);
-        if first {
-            self.spent.push(once);
-        }
-        first
     }
 
     /// Whom the next request goes to: the server, unless the registration named another place. "A URL on another host
@@ -567,29 +353,5 @@ impl Link {
 
     fn leads_to(&self, endpoint: &Endpoint) -> bool {
         self.host == endpoint.host && self.port == endpoint.port
-    }
-}
-
-/// What a reply means that is no answer to the step.
-fn broken(reply: &Reply) -> Outcome {
-    match reply {
-        Reply::Failed(error) => Outcome::failed(error.reason()),
-        Reply::Lost | Reply::Closed(_) => Outcome::failed(FailureReason::ConnectFailed),
-        // It does not belong to the phase: sent twice or overtaken.
-        _ => Outcome::Underway,
-    }
-}
-
-fn refusal(outcome: &AuthenticationOutcome) -> FailureReason {
-    use AuthenticationOutcome as Answer;
-    match outcome {
-        Answer::PasswordRefused => FailureReason::PasswordRefused,
-        Answer::CloudNotAuthentic => FailureReason::CloudNotAuthentic,
-        Answer::SerialNumberNotRegistered => FailureReason::SerialNumberNotRegistered,
-        Answer::BoundToAnotherUser => FailureReason::BoundToAnotherUser,
-        Answer::Busy { .. } => FailureReason::Busy,
-        Answer::Granted { .. } | Answer::AskAgain => FailureReason::Protocol,
-        // "403 with any other reason": `code-invalid` too, when no code was sent.
-        Answer::CodeInvalid | Answer::Refused => FailureReason::AuthenticationFailed,
     }
 }
