@@ -126,7 +126,8 @@ fn candidates(name: &Name, config: &ResolverConfig, ndots: usize) -> Vec<Name> {
     names
 }
 
-/// What one resolver knows: the addresses of the first of the names that has any.
+/// What one resolver knows: the addresses of the first of the names that has any. A name of which it cannot say anything
+/// is followed by the next; if none has an address, it has not answered.
 async fn ask(
     resolver: &Resolver<Runtime>,
     names: &[Name],
@@ -136,7 +137,7 @@ async fn ask(
         Family::Ipv4 => RecordType::A,
         Family::Ipv6 => RecordType::AAAA,
     };
-    let mut last = DnsError::NoConnections;
+    let (mut nothing, mut unsaid) = (None, None);
     for name in names {
         match resolver.lookup(name.clone(), record).await {
             Ok(answer) => {
@@ -144,15 +145,15 @@ async fn ask(
                 if let Some(found) = of_family(Some(&all), family) {
                     return Ok(found);
                 }
-                let none =
-                    NoRecords::new(Query::query(name.clone(), record), ResponseCode::NoError);
-                last = none.into();
+                let query = Query::query(name.clone(), record);
+                nothing = Some(NoRecords::new(query, ResponseCode::NoError).into());
             }
-            Err(error) if is_negative(&error) => last = error,
+            Err(error) if is_negative(&error) => nothing = Some(error),
+            Err(error @ DnsError::Dns(_)) => unsaid = Some(error),
             Err(error) => return Err(error),
         }
     }
-    Err(last)
+    Err(unsaid.or(nothing).unwrap_or(DnsError::NoConnections))
 }
 
 /// Whether a resolver knows that there is nothing.

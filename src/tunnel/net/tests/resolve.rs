@@ -302,6 +302,24 @@ async fn a_name_of_the_search_list_is_found_under_its_full_name() {
     assert_eq!(text(found), ["10.1.1.9"]);
 }
 
+#[tokio::test]
+async fn a_resolver_that_refuses_one_name_of_the_search_list_may_know_the_next() {
+    let (address, _server) = saying(9, |query| {
+        let name = query.queries[0].name().clone();
+        if name.to_ascii() != "cloud.two.example." {
+            return Some(refusal(query, ResponseCode::Refused));
+        }
+        let mut answer = query.into_response();
+        answer.add_answer(address(&name, 2));
+        Some(answer)
+    })
+    .await;
+    let mut dns = asking([address]);
+    dns.search = vec!["one.example".into(), "two.example".into()];
+    let found = resolve(&surroundings(), &dns, &endpoint("cloud", 443)).await;
+    assert_eq!(text(found), ["10.1.1.2"]);
+}
+
 /// RFC 7317: "If no response has been received […] the resolver continues with the next server in the list."
 #[tokio::test(start_paused = true)]
 async fn silent_resolvers_leave_time_for_the_last_within_the_step_whatever_is_configured() {
