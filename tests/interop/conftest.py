@@ -1,13 +1,12 @@
 """Fixtures: each test has programs, ports, a home and a directory of its own."""
 
-import subprocess
-
 import pytest
 from harness.abreast import abreast
 from harness.agent import Agent
 from harness.cloud import Cloud
 from harness.config import authorized_key, config
 from harness.lab import Lab
+from harness.session import generate_key
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +78,7 @@ def connect(agent):
 def make_key(tmp_path):
     def make_key(kind="ed25519", bits=None):
         path = tmp_path / f"key-{kind}-{bits}"
-        subprocess.run(["ssh-keygen", "-q", "-t", kind, *(["-b", str(bits)] if bits else []), "-N", "", "-f", path],
-                       check=True, timeout=60)
+        generate_key(path, kind, bits)
         return path
     return make_key
 

@@ -5,24 +5,26 @@ import time
 
 import pytest
 from harness.cloud import DOMAIN
+from harness.config import authorized_key, known, resolvers, static_host, trust
 from harness.config import cloud as settings
-from harness.config import known, resolvers, static_host, trust
 from harness.lab import CLOUD
+from harness.session import generate_key, over_ssh
 from harness.wait import wait_until
 
 # Seconds: the shortest keepalive interval there is, and how long the tunnel lives without a sign of the cloud.
 INTERVAL = 10
 SILENCE = 3 * INTERVAL
+LIBRARY = "urn:ietf:params:xml:ns:yang:ietf-yang-library"
 # Seconds until a tunnel is back once it can be: one attempt that began too early and the wait after it.
 BACK = 30
 # Seconds that a retry has to wait at least if what wakes it is to be seen.
 FAR_OFF = 3
 
 
-def established(lab, **behaviour):
+def established(lab, rules=None, **behaviour):
     """A cloud, and an orchestrator whose device is connected to it and sends keepalives."""
     lab.wire.behave(**behaviour)
-    cloud = lab.cloud()
+    cloud = lab.cloud(**(rules or {}))
     orchestrator = lab.orchestrator()
     orchestrator.commit(known(), trust(cloud.ca), static_host(DOMAIN, CLOUD),
                         settings(f"<keepalive-interval>{INTERVAL}</keepalive-interval>"))
@@ -63,8 +65,18 @@ def a_link_that_flaps_costs_no_tunnel(lab):
     assert "last-down/reason" not in orchestrator.sees_established()
 
 
-def with_every_twentieth_packet_lost_and_50_ms_each_way_the_tunnel_is_made_and_stays(lab):
-    cloud, orchestrator = established(lab, delay=0.05, loss=0.05)
+def with_every_twentieth_packet_lost_and_50_ms_each_way_the_device_is_managed_and_the_tunnel_stays(lab):
+    rules = {"services": ["netconf", "telemetry"], "netconf_listen": "127.0.0.1"}
+    cloud, orchestrator = established(lab, rules, delay=0.05, loss=0.05)
+    key = lab.folder("key") / "key"
+    generate_key(key)
+    orchestrator.commit(authorized_key("admin", key))
+    manager = over_ssh(cloud.door(), "admin", key, key.with_name("ssh.log"), lab.far)
+    manager.hello()
+    # The whole of the modules, so that many packets are needed.
+    schemas = manager.rpc(f'<get><filter><modules-state xmlns="{LIBRARY}"/><yang-library xmlns="{LIBRARY}"/></filter></get>')
+    assert not schemas.errors and len(schemas.text) > 10_000
+    manager.close()
     for number in (1, 2, 3):
         cloud.sees(f"keepalive {number}, answered")
     state = orchestrator.sees(keepalives__answered="3")
@@ -142,7 +154,7 @@ SCENARIOS = [
     a_wire_that_is_cut_without_a_word_is_noticed_after_three_intervals_and_mended,
     a_link_that_is_down_for_three_intervals_comes_back_with_the_tunnel,
     a_link_that_flaps_costs_no_tunnel,
-    with_every_twentieth_packet_lost_and_50_ms_each_way_the_tunnel_is_made_and_stays,
+    with_every_twentieth_packet_lost_and_50_ms_each_way_the_device_is_managed_and_the_tunnel_stays,
     without_any_answer_of_a_resolver_the_lookup_ends_after_ten_seconds,
     a_source_address_wakes_the_retry_when_it_appears,
     a_vpn_instance_wakes_the_retry_when_it_appears,

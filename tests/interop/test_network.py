@@ -115,6 +115,29 @@ def test_nothing_of_a_vpn_instance_leaves_by_another_way(lab):
     assert lab.peers() == {DEVICE} and not lab.peers(hidden)
 
 
+def test_a_tunnel_whose_address_leaves_the_device_is_lost_at_once_and_back_with_it(lab):
+    cloud, orchestrator = lab.cloud(), lab.orchestrator()
+    orchestrator.commit(known(), trust(cloud.ca), static_host(DOMAIN, CLOUD))
+    orchestrator.sees_established()
+    lab.device.ip(f"address delete {DEVICE}/24 dev up0")
+    state = orchestrator.sees(connection_state="unconnected")
+    assert state["last-down/reason"] == "network-changed"
+    lab.device.address("up0", f"{DEVICE}/24")
+    orchestrator.sees_established()
+    cloud.sees("last down network-changed")
+
+
+def test_a_tunnel_whose_vpn_instance_leaves_the_device_is_lost_at_once(lab):
+    hidden = lab.net.host("hidden")
+    lab.join_instance("red", hidden)
+    cloud, orchestrator = lab.cloud(CLOUD, host=hidden), lab.orchestrator()
+    orchestrator.commit(known(inside="<vpn-instance>red</vpn-instance>"), trust(cloud.ca), static_host(DOMAIN, CLOUD))
+    orchestrator.sees_established()
+    lab.device.ip("link delete red")
+    state = orchestrator.sees(failure_reason="vpn-instance-missing")
+    assert state["last-down/reason"] == "network-changed"
+
+
 def test_nginx_in_front_of_the_cloud_is_passed_by_main_connection_and_subconnections(lab, make_key, tmp_path):
     lab.far.address("down0", "10.9.0.5/24")
     cloud = lab.cloud(CLOUD, services=["netconf", "telemetry"], netconf_listen="127.0.0.1")

@@ -161,6 +161,12 @@ class Session:
         return None
 
 
+def generate_key(path, kind="ed25519", bits=None):
+    """A key pair without a passphrase."""
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, *(["-b", str(bits)] if bits else []), "-N", "", "-f", path], check=True,
+                   timeout=60)
+
+
 def over_ssh(port, user, key, log, host=None):
     """`ssh -s … netconf` with this private key and nothing of the machine's own configuration, perhaps from a host."""
     within = host.within if host else list
