@@ -74,6 +74,18 @@ def test_a_url_in_option_252_is_no_password(lab):
     assert "252" in log and "wpad" not in log
 
 
+def test_an_interface_is_asked_on_as_soon_as_it_exists(lab):
+    cloud = site(lab)
+    orchestrator = lab.orchestrator()
+    orchestrator.commit(trust(cloud.ca), resolvers(CLOUD), asked_for("lan0"))
+    lab.net.join(lab.device, "lan0", lab.far, "lan1")
+    lab.far.up("lan1", "10.8.0.1/24")
+    lab.dhcp(Kea, link="lan1", network="10.8.0.0/24", domain="two.example", password=PASSWORD)
+    lab.device.up("lan0", "10.8.0.2/24")
+    state = orchestrator.sees_established()
+    assert (state["server-domain"], state["discovered/interface"]) == ("two.example", "lan0")
+
+
 def an_answer_that_is_lost_is_asked_for_again(lab):
     cloud = site(lab)
     offers = lab.dhcp(Dnsmasq, domain="one.example", password=PASSWORD)

@@ -60,6 +60,20 @@ def test_a_resolver_that_does_not_answer_is_told_in_time_and_passed_over_for_the
     assert orchestrator.sees_established()["server-address"] == CLOUD
 
 
+def test_without_configured_resolvers_those_of_the_system_are_asked_after_its_hosts_file(lab):
+    cloud = lab.cloud(names=[DOMAIN, "listed.example"])
+    lab.dns({DOMAIN: [CLOUD], "listed.example": ["10.9.0.99"]})
+    lab.device.hide("/etc")
+    lab.device.write("/etc/resolv.conf", f"nameserver {CLOUD}\n")
+    lab.device.write("/etc/hosts", f"{CLOUD} listed.example\n")
+    orchestrator = lab.orchestrator()
+    orchestrator.commit(known(), trust(cloud.ca))
+    assert orchestrator.sees_established()["server-address"] == CLOUD
+    orchestrator.commit(known("listed.example"))
+    cloud.sees("last down configuration-changed")
+    assert orchestrator.sees_established()["server-domain"] == "listed.example"
+
+
 def test_a_name_without_a_dot_is_searched_for(lab):
     cloud = lab.cloud(names=["cloud"])
     lab.dns({"cloud.site.example": [CLOUD]})

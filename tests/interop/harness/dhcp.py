@@ -45,8 +45,8 @@ class Kea(Server):
 
     program = "kea-dhcp4"
 
-    def __init__(self, directory, host, link, lease=120, **offer):
-        self._config, self._link, self._lease = directory / "kea.json", link, lease
+    def __init__(self, directory, host, link, lease=120, network=NETWORK, **offer):
+        self._config, self._link, self._lease, self._network = directory / "kea.json", link, lease, network
         self._write(offer)
         places = {"KEA_PIDFILE_DIR": str(directory), "KEA_LOCKFILE_DIR": str(directory)}
         super().__init__(["kea-dhcp4", "-c", self._config], directory, host, places)
@@ -69,13 +69,14 @@ class Kea(Server):
         # In hexadecimal, so that nothing in a value means anything to Kea.
         data = [{"name": f"cloud-{code}", "csv-format": False, "data": value.encode().hex()}
                 for code, value in coded(offer).items()]
+        pools = [{"pool": "-".join(POOL)}] if self._network == NETWORK else []
         self._config.write_text(json.dumps({"Dhcp4": {
             "interfaces-config": {"interfaces": [self._link], "dhcp-socket-type": "raw",
                                   "service-sockets-max-retries": 100, "service-sockets-retry-wait-time": 50},
             "lease-database": {"type": "memfile", "persist": False},
             "valid-lifetime": self._lease, "renew-timer": self._lease // 2, "rebind-timer": self._lease * 3 // 4,
             "option-def": definitions,
-            "subnet4": [{"subnet": NETWORK, "pools": [{"pool": "-".join(POOL)}], "option-data": data}],
+            "subnet4": [{"subnet": self._network, "pools": pools, "option-data": data}],
             "loggers": [{"name": "kea-dhcp4", "severity": "DEBUG", "debuglevel": 45, "output_options": [{"output": "stdout"}]}],
         }}))
 

@@ -57,10 +57,10 @@ class Lab:
         needs("dnsmasq")
         return self.keep(Dns(self.folder("dns"), host or self.far, records, *options))
 
-    def dhcp(self, server, **offer):
+    def dhcp(self, server, link="down0", **offer):
         """A DHCP server beside the cloud, of one of the classes of harness/dhcp.py."""
         needs(server.program)
-        return self.keep(server(self.folder("dhcp"), self.far, "down0", **offer))
+        return self.keep(server(self.folder("dhcp"), self.far, link, **offer))
 
     def client(self, client, control=None):
         """A DHCP client of one of the classes of harness/dhcp.py, on the device; with a hook if the agent's control

@@ -67,6 +67,10 @@ class Host:
                      'mount -t overlay -o "lowerdir=$1,upperdir=$layer/upper,workdir=$layer/work" overlay "$1"; '
                      'umount --lazy "$layer"; rmdir "$layer"', "sh", path)
 
+    def write(self, path, text):
+        """Writes a file, which nobody else sees once its directory is hidden."""
+        self.run("sh", "-ec", 'printf %s "$2" >"$1"', "sh", path, text)
+
     def clear(self, *paths):
         """Puts nothing in the place of these directories, inside alone."""
         for path in paths:
