@@ -174,17 +174,7 @@ async fn request(
     replies: &Replies,
 ) -> Option<(WebSocket, Attempt)> {
     loop {
-        let (attempt, request) = match orders.recv().await? {
-            Order::Request(attempt, request) => (attempt, request),
-            Order::After(end) => {
-                // A connection that takes longer to end is none of which the cloud knows any more.
-                let _ = timeout(TAKE_OVER_BOUND, end).await;
-                continue;
-            }
-            Order::Close(_) => return None,
-            // There is nothing yet to send it on.
-            Order::Send(_) => continue,
-        };
+        let (attempt, request) = next_request(orders).await?;
         match make(device, &mut connection, request).await {
             Ok(Made::Answered(reply)) => replies.main(attempt, reply).await,
             Ok(Made::Opened(socket)) => {
@@ -195,6 +185,22 @@ async fn request(
                 failed(attempt, &error, replies).await;
                 return None;
             }
+        }
+    }
+}
+
+/// Waits for the next request; `None` when there is to be no other.
+async fn next_request(orders: &mut mpsc::Receiver<Order>) -> Option<(Attempt, Request)> {
+    loop {
+        match orders.recv().await? {
+            Order::Request(attempt, request) => return Some((attempt, request)),
+            Order::After(end) => {
+                // A connection that takes longer to end is none of which the cloud knows any more.
+                let _ = timeout(TAKE_OVER_BOUND, end).await;
+            }
+            Order::Close(_) => return None,
+            // There is nothing yet to send it on.
+            Order::Send(_) => {}
         }
     }
 }
@@ -317,5 +323,41 @@ async fn obey_close(socket: &mut WebSocket, orders: &mut mpsc::Receiver<Order>) 
         if let Order::Close(code) = order {
             return leave(socket, Some(code)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_waits_until_the_connection_before_has_ended() {
+        let (give, mut orders) = mpsc::channel(2);
+        let (ending, end) = oneshot::channel();
+        let register = Request::Register {
+            token: Secret::new("token"),
+            services: Vec::new(),
+            last_down: None,
+        };
+        give.send(Order::After(end)).await.unwrap();
+        give.send(Order::Request(Attempt(1), register))
+            .await
+            .unwrap();
+        let mut next = std::pin::pin!(next_request(&mut orders));
+        assert!(next.as_mut().now_or_never().is_none());
+        drop(ending);
+        let (attempt, _) = next.await.unwrap();
+        assert_eq!(attempt, Attempt(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_does_not_wait_for_ever() {
+        let (give, mut orders) = mpsc::channel(2);
+        let (_never, end) = oneshot::channel();
+        give.send(Order::After(end)).await.unwrap();
+        give.send(Order::Close(CloseCode::NORMAL)).await.unwrap();
+        assert!(next_request(&mut orders).await.is_none());
     }
 }
