@@ -53,6 +53,7 @@ use crate::tunnel::service::{Modules, Registration};
 use crate::tunnel::{self, CloudConnection};
 
 use command::SystemCommand;
+use control::Asked;
 use discovery::Discovery;
 use events::Streams;
 use options::{Options, OptionsError};
@@ -223,7 +224,11 @@ impl Agent {
         parts.spawn(async move { ssh.run(doors.listeners).await });
         parts.spawn(async move { through_tunnel.run_tunnelled(tunnelled).await });
         parts.spawn(doors.local.run(serve, stopping.clone()));
-        let handler = control::handler(discovery.reports, others);
+        let handler = control::handler(Asked {
+            reports: discovery.reports,
+            modules: others,
+            shutdown: stopping.clone(),
+        });
         parts.spawn(doors.control.run(handler, stopping.clone()));
         parts.spawn(events::bound(stream, known_limits, stopping.clone()));
         if let Some(recorder) = recorder {

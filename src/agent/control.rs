@@ -2,25 +2,44 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::dhcp::client::Reports;
 use crate::model::settings::Secret;
 use crate::transport::control::{Handler, Outcome, Request, service};
 use crate::tunnel::service::Modules;
 use crate::tunnel::service::external::External;
 
-/// Answers each request.
-pub(super) fn handler(reports: Reports, modules: Modules) -> Handler {
-    Arc::new(move |request| Box::pin(answer(request, reports.clone(), modules.clone())))
+/// What the requests are about.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) reports: Reports,
+    pub(super) modules: Modules,
+    /// True when the agent stops.
+    pub(super) shutdown: watch::Receiver<bool>,
 }
 
-async fn answer(request: Request, reports: Reports, modules: Modules) -> Outcome {
+/// Answers each request.
+pub(super) fn handler(asked: Asked) -> Handler {
+    Arc::new(move |request| Box::pin(answer(request, asked.clone())))
+}
+
+async fn answer(request: Request, asked: Asked) -> Outcome {
     match request {
         Request::DhcpEvent {
             interface,
             domain,
             password,
-        } => report(&reports, interface, domain.as_deref(), password.as_ref()).await,
-        Request::Service { name } => register(&name, &modules),
+        } => {
+            report(
+                &asked.reports,
+                interface,
+                domain.as_deref(),
+                password.as_ref(),
+            )
+            .await
+        }
+        Request::Service { name } => register(&name, asked),
     }
 }
 
@@ -43,12 +62,16 @@ async fn report(
 }
 
 /// The program at the other end is the module of this service for as long as it stays.
-fn register(name: &str, modules: &Modules) -> Outcome {
+fn register(name: &str, asked: Asked) -> Outcome {
     let (external, offers) = External::new();
-    match modules.register(name, Arc::new(external)) {
+    let mut shutdown = asked.shutdown;
+    match asked.modules.register(name, Arc::new(external)) {
         Ok(registration) => Outcome::Stream(Box::new(|stream| {
             Box::pin(async move {
-                service::attend(stream, offers).await;
+                tokio::select! {
+                    () = service::attend(stream, offers) => {}
+                    _ = shutdown.wait_for(|shutdown| *shutdown) => {}
+                }
                 drop(registration);
             })
         })),

@@ -28,7 +28,7 @@ pub struct Peer {
     pub user: String,
     /// The door.
     pub transport: Transport,
-    /// IP address the session comes from, absent for a local one.
+    /// Host the session comes from (RFC 6022, `source-host`), absent for a local one.
     pub source: Option<String>,
     /// The groups that the transport knows him to be in (RFC 8341, section 3.4.3).
     pub groups: Vec<String>,

@@ -22,8 +22,9 @@ const LATENCY: Duration = Duration::from_millis(10);
 const ROUNDS: usize = 3;
 const SAMPLES: usize = 40;
 const PACE: Duration = Duration::from_millis(2);
-/// A service that does not get through at all is found out after this.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A service that does not get through at all is found out after this, a hundred round trips.
+const HOPELESS: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who may write: each service for itself, or all in one queue.
 type Turn = Arc<Mutex<()>>;
@@ -211,7 +212,7 @@ impl Rig {
         for _ in 0..ROUNDS {
             let (mut of_probe, mut of_main) = (Vec::new(), Vec::new());
             for _ in 0..SAMPLES {
-                let took = tokio::time::timeout(PATIENCE, self.took.recv())
+                let took = tokio::time::timeout(HOPELESS, self.took.recv())
                     .await
                     .ok()?;
                 of_probe.push(took.unwrap());

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::{BoxFuture, poll_fn};
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex, join, split};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
@@ -68,7 +68,9 @@ impl Netconf {
 
     /// Hands on each stream that the cloud opens, until it takes leave or breaks the protocol. The streams end with it.
     async fn accept(&self, pipe: DuplexStream) -> Done {
-        let mut connection = Connection::new(Budgeted::new(pipe).compat(), config(), Mode::Server);
+        let (from_cloud, to_cloud) = split(pipe);
+        let pipe = join(Budgeted::new(from_cloud), to_cloud);
+        let mut connection = Connection::new(pipe.compat(), config(), Mode::Server);
         loop {
             match poll_fn(|cx| connection.poll_next_inbound(cx)).await {
                 Some(Ok(stream)) => self.hand_on(stream),

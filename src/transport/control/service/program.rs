@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::future::maybe_done;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, ReadHalf, WriteHalf, split};
 use tokio::net::UnixStream;
@@ -113,8 +113,8 @@ async fn converse(
             if timeout(patience, &mut rest).await.is_ok() {
                 break;
             }
-            // Nobody has asked for its exit status yet, so the number is still its own.
-            let _ = pid.map(|pid| kill(Pid::from_raw(pid), signal));
+            // Nobody has asked for its exit status yet, so the number is still its own, and that of its group.
+            let _ = pid.map(|pid| killpg(Pid::from_raw(pid), signal));
         }
     }
     match (after, up.take_output(), down.take_output()) {
@@ -134,6 +134,8 @@ fn start(name: &str, command: &[String]) -> Result<Child, ServiceError> {
         .env("TETHER_SERVICE", name)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // What it starts is ended with it.
+        .process_group(0)
         .kill_on_drop(true);
     command.spawn().map_err(|source| ServiceError::Start {
         program: program.to_owned(),

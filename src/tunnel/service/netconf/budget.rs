@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// Octets of a yamux header: version, type, flags (2), stream (4), length (4).
 const HEADER: usize = 12;
@@ -19,7 +19,7 @@ const OCTETS: u64 = 24;
 /// Data frames that may bring less before that counts.
 const FRAMES: u64 = 65_536;
 
-/// The cloud's end of the multiplexed stream, read within the budget: an error once it is spent.
+/// What the cloud multiplexes, read within the budget: an error once it is spent.
 pub(super) struct Budgeted<S> {
     stream: S,
     header: Vec<u8>,
@@ -78,24 +78,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Budgeted<S> {
             true => Poll::Ready(Ok(())),
             false => Poll::Ready(Err(io::Error::other("too many tiny frames"))),
         }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Budgeted<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
