@@ -9,6 +9,7 @@ mod first_start;
 pub mod options;
 mod restore;
 mod sealer;
+mod services;
 mod watched;
 mod yang_files;
 
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -45,11 +46,9 @@ use crate::transport::local::LocalServer;
 use crate::transport::socket::SocketError;
 use crate::transport::ssh::{HostKey, HostKeyError, SshParts, SshServer};
 
-use crate::tunnel::driver::{Answered, Identity};
+use crate::tunnel::driver::Identity;
 use crate::tunnel::net::Surroundings;
 use crate::tunnel::record::{Record, TunnelStore};
-use crate::tunnel::service::netconf::{self, Netconf};
-use crate::tunnel::service::{Modules, Registration};
 use crate::tunnel::{self, CloudConnection};
 
 use command::SystemCommand;
@@ -58,6 +57,7 @@ use discovery::Discovery;
 use events::Streams;
 use options::{Options, OptionsError};
 use sealer::DeviceSealer;
+use services::Services;
 use watched::Watched;
 
 const SECRET_KEY_FILE: &str = "secret.key";
@@ -126,7 +126,6 @@ pub struct Agent {
     server: Server,
     shutdown: watch::Sender<bool>,
     parts: JoinSet<()>,
-    _netconf: Option<Registration>,
 }
 
 impl Agent {
@@ -160,17 +159,11 @@ impl Agent {
         let device = device::find(options.serial_number.as_deref(), &store)?;
 
         let (shutdown, stopping) = watch::channel(false);
-        let (netconf, tunnelled) = Netconf::new();
-        let modules = Modules::default();
-        let others = modules.clone();
-        // The first of its name.
-        let registered = modules.register(netconf::SERVICE, Arc::new(netconf)).ok();
+        let services = Services::new();
         let (stream, recorder) = events::open(&store)?;
-        let door: Arc<OnceLock<SshServer>> = Arc::default();
-        let answered = answered(&door);
         let discovery = Discovery::start(&stopping);
         let told = stream.clone();
-        let beside = (modules, answered, &discovery);
+        let beside = (&services, &discovery);
         let setup = tunnel_setup(schema, &device, &loaded, &store, beside, told);
         let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
         let cloud = CloudConnection::new(tunnel, schema, Arc::clone(&key));
@@ -218,18 +211,15 @@ impl Agent {
         });
 
         let mut parts = JoinSet::new();
-        // Set this once.
-        let _ = door.set(ssh.clone());
-        let through_tunnel = ssh.clone();
-        parts.spawn(async move { ssh.run(doors.listeners).await });
-        parts.spawn(async move { through_tunnel.run_tunnelled(tunnelled).await });
         parts.spawn(doors.local.run(serve, stopping.clone()));
         let handler = control::handler(Asked {
             reports: discovery.reports,
-            modules: others,
+            modules: services.modules.clone(),
             shutdown: stopping.clone(),
         });
         parts.spawn(doors.control.run(handler, stopping.clone()));
+        parts.spawn(services.run(ssh.clone()));
+        parts.spawn(async move { ssh.run(doors.listeners).await });
         parts.spawn(events::bound(stream, known_limits, stopping.clone()));
         if let Some(recorder) = recorder {
             parts.spawn(recorder.run(stopping.clone()));
@@ -247,7 +237,6 @@ impl Agent {
             server,
             shutdown,
             parts,
-            _netconf: registered,
         })
     }
 
@@ -415,7 +404,7 @@ fn tunnel_setup(
     device: &Device,
     loaded: &Loaded,
     store: &Arc<Store>,
-    (modules, answered, discovery): (Modules, Answered, &Discovery),
+    (services, discovery): (&Services, &Discovery),
     stream: Stream,
 ) -> tunnel::driver::Setup {
     let stored = loaded
@@ -440,22 +429,9 @@ fn tunnel_setup(
             stream.publish(at, told.duplicate(), None);
         }),
         print_state: CloudConnection::print_state(schema),
-        modules,
-        answered,
+        modules: services.modules.clone(),
+        answered: services.answered(),
     }
-}
-
-/// What a teardown of the tunnel waits for: the SSH server knows, once there is one.
-fn answered(door: &Arc<OnceLock<SshServer>>) -> Answered {
-    let door = Arc::clone(door);
-    Box::new(move || {
-        let ssh = door.get().cloned();
-        Box::pin(async move {
-            if let Some(ssh) = ssh {
-                ssh.tunnel_answered().await;
-            }
-        })
-    })
 }
 
 /// Serves NETCONF on whatever stream a door hands over.

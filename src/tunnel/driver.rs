@@ -106,7 +106,10 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         &modules,
         clock,
     ));
-    let registration = modules.register(TELEMETRY, telemetry.clone());
+    // Whoever has taken its name goes first.
+    let _ = modules
+        .register(TELEMETRY, telemetry.clone())
+        .map(Registration::for_good);
     let (replies, replied) = mpsc::channel(REPLIES);
     let (records, to_save) = watch::channel(setup.record);
     let saver = tokio::spawn(saver::save(to_save, setup.store));
@@ -123,7 +126,6 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         findings: setup.findings,
         network: setup.network,
         modules: modules.clone(),
-        _telemetry: registration.ok(),
         lines: Lines::default(),
         subconnections: HashMap::new(),
         tasks: JoinSet::new(),
@@ -180,8 +182,6 @@ struct Driver {
     dns: Arc<DnsSettings>,
     interval: watch::Sender<Duration>,
     modules: Modules,
-    /// Absent when another module has taken its name.
-    _telemetry: Option<Registration>,
     lines: Lines,
     subconnections: HashMap<Attempt, Running<ServiceOrder>>,
     tasks: JoinSet<()>,

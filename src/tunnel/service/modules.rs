@@ -24,7 +24,8 @@ pub struct WeakModules(Weak<watch::Sender<Named>>);
 /// A module that is registered; dropping this ends that.
 #[must_use = "a module is registered for as long as this lives"]
 pub struct Registration {
-    modules: Modules,
+    /// Absent once it is registered for good.
+    modules: Option<Modules>,
     name: String,
 }
 
@@ -66,7 +67,7 @@ impl Modules {
             return Err(RegisterError::Taken(name.to_owned()));
         }
         Ok(Registration {
-            modules: self.clone(),
+            modules: Some(self.clone()),
             name: name.to_owned(),
         })
     }
@@ -110,11 +111,20 @@ impl WeakModules {
     }
 }
 
+impl Registration {
+    /// The module stays as long as there are any.
+    pub fn for_good(mut self) {
+        self.modules = None;
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.modules.0.send_modify(|named| {
-            named.remove(&self.name);
-        });
+        if let Some(modules) = &self.modules {
+            modules.0.send_modify(|named| {
+                named.remove(&self.name);
+            });
+        }
     }
 }
 

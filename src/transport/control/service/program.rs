@@ -113,7 +113,7 @@ async fn converse(
             if timeout(patience, &mut rest).await.is_ok() {
                 break;
             }
-            // Nobody has asked for its exit status yet, so the number is still its own, and that of its group.
+            // The number is that of its group, for as long as anything of it lives.
             let _ = pid.map(|pid| killpg(Pid::from_raw(pid), signal));
         }
     }
