@@ -111,6 +111,12 @@ impl Server {
         tls(surroundings, &endpoint, tcp).await
     }
 
+    /// Dials it by its name, trusting these authorities.
+    async fn trusting(self, anchors: &[&Authority]) -> Result<TlsConnection, NetError> {
+        let trusted = anchors.iter().map(|anchor| anchor.der().to_vec());
+        self.dial(&surroundings(), "cloud.example", trusted).await
+    }
+
     async fn dial_trusted(
         self,
         surroundings: &Surroundings,
@@ -239,13 +245,9 @@ fn der(authority: &Authority) -> Vec<u8> {
 
 #[tokio::test]
 async fn one_of_several_trust_anchors_is_enough() {
-    let roots = [root("first"), root("second"), root("third")];
-    let server = Server::signed(2026..2030, &roots[1], &[]).await;
-    let trusted = roots.iter().map(der);
-    let done = server
-        .dial(&surroundings(), "cloud.example", trusted)
-        .await
-        .unwrap();
+    let [first, second, third] = ["first", "second", "third"].map(root);
+    let server = Server::signed(2026..2030, &second, &[]).await;
+    let done = server.trusting(&[&first, &second, &third]).await.unwrap();
     let certificate = done.certificate.unwrap();
     assert!(certificate.issuer.contains("second"), "{certificate:?}");
 }
@@ -254,10 +256,7 @@ async fn one_of_several_trust_anchors_is_enough() {
 async fn an_anchor_that_is_the_certificate_of_another_authority_does_not_help() {
     let (known, unknown) = (root("authority"), root("authority"));
     let server = Server::signed(2026..2030, &unknown, &[&unknown]).await;
-    let done = server
-        .dial(&surroundings(), "cloud.example", [der(&known)])
-        .await;
-    refused(done);
+    refused(server.trusting(&[&known]).await);
 }
 
 /// RFC 5280, section 6.1: an anchor says who may sign, and a server does not sign itself.
@@ -274,21 +273,13 @@ async fn an_anchor_that_is_the_servers_own_certificate_counts_only_if_it_signed_
 async fn a_chain_is_followed_and_a_missing_intermediate_is_missed() {
     let root = root("authority");
     let between = intermediate(2025..2031, &root);
-    let trusted = [der(&root)];
     let server = Server::signed(2026..2030, &between, &[&between]).await;
-    let done = server
-        .dial(&surroundings(), "cloud.example", trusted.clone())
-        .await;
-    assert!(done.is_ok());
+    assert!(server.trusting(&[&root]).await.is_ok());
     let server = Server::signed(2026..2030, &between, &[]).await;
-    let done = server.dial(&surroundings(), "cloud.example", trusted).await;
-    refused(done);
+    refused(server.trusting(&[&root]).await);
     // The intermediate may be the anchor just as well.
     let server = Server::signed(2026..2030, &between, &[]).await;
-    let done = server
-        .dial(&surroundings(), "cloud.example", [der(&between)])
-        .await;
-    assert!(done.is_ok());
+    assert!(server.trusting(&[&between]).await.is_ok());
 }
 
 #[tokio::test]
@@ -296,10 +287,7 @@ async fn an_expired_intermediate_is_refused() {
     let root = root("authority");
     let between = intermediate(2020..2026, &root);
     let server = Server::signed(2020..2030, &between, &[&between]).await;
-    let done = server
-        .dial(&surroundings(), "cloud.example", [der(&root)])
-        .await;
-    refused(done);
+    refused(server.trusting(&[&root]).await);
 }
 
 #[tokio::test]

@@ -15,7 +15,8 @@ use tether::tunnel::machine::{CloseCode, Event, Reply};
 use tether::tunnel::target::{Discovered, origins, target};
 use tether::tunnel::wire::{CloudMessage, UnbindAnswer};
 
-use super::world::{Manner, Place, SERVICES, Whom};
+use super::manner::{Manner, Place, Whom};
+use super::world::SERVICES;
 
 /// The device's own end of each connection.
 pub const LOCAL_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));

@@ -5,6 +5,7 @@
 //! `CHAOS_SEED=n` runs the schedule of one seed and prints what happens.
 
 mod deeds;
+mod manner;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,8 @@ use tether::tunnel::target::Target;
 use tether::tunnel::wire::CloudMessage;
 
 use deeds::{Deed, schedule};
-use world::{Manner, SERVICES, World};
+use manner::Manner;
+use world::{SERVICES, World};
 
 const SCHEDULES: u64 = 10_000;
 const HOUR: Duration = Duration::from_secs(3600);
