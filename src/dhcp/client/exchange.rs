@@ -16,6 +16,8 @@ use crate::dhcp::message::{self, CLIENT_PORT, Question, SERVER_PORT};
 
 /// No answer is longer than a frame with 9,000 octets.
 const LONGEST_PACKET: usize = 9216;
+/// Answers that are looked at in one round, whoever sends more: each may be worth a line in the log.
+const MOST_ANSWERS: u32 = 16;
 /// EtherType of IPv4.
 const IPV4: u16 = 0x0800;
 
@@ -137,7 +139,7 @@ fn filter(index: u32, xid: u32, port: u16) -> [SockFilter; 14] {
     ]
 }
 
-/// Reads packets until nobody wants answers any more.
+/// Reads packets until there were enough answers or nobody wants one any more.
 async fn hear(
     socket: &UdpSocket,
     interface: &str,
@@ -146,10 +148,12 @@ async fn hear(
     heard: mpsc::Sender<Heard>,
 ) -> io::Result<()> {
     let mut packet = vec![0; LONGEST_PACKET];
-    loop {
+    let mut answers = 0;
+    while answers < MOST_ANSWERS {
         let length = socket.recv(&mut packet).await?;
         match message::read(packet.get(..length).unwrap_or_default(), &question, port) {
             Ok(answer) => {
+                answers += 1;
                 if heard.send((interface.to_owned(), answer)).await.is_err() {
                     return Ok(());
                 }
@@ -157,4 +161,5 @@ async fn hear(
             Err(reason) => debug!(%reason, interface, "a packet is no answer to DHCPINFORM"),
         }
     }
+    Ok(())
 }
