@@ -37,8 +37,9 @@ use crate::model::schema::{Schema, SchemaError};
 use crate::model::secret::SecretKey;
 use crate::model::settings::Limits;
 use crate::model::tree::Tree;
-use crate::netconf::server::Server;
+use crate::netconf::server::{Events, Server};
 use crate::netconf::session;
+use crate::netconf::subscription::Registry;
 use crate::system::{Device, HardwareState, SystemState};
 use crate::transport::Serve;
 use crate::transport::control::ControlServer;
@@ -54,7 +55,7 @@ use crate::tunnel::{self, CloudConnection};
 use command::SystemCommand;
 use control::Asked;
 use discovery::Discovery;
-use events::Streams;
+use events::{ConfiguredSubscriptions, EventStreams, Streams};
 use options::{Options, OptionsError};
 use sealer::DeviceSealer;
 use services::Services;
@@ -170,17 +171,22 @@ impl Agent {
 
         let (users, known_users) = Watched::new(paths::AUTHENTICATION, watched::users);
         let (limits, known_limits) = Watched::new(paths::LIMITS, watched::limits);
+        let hearing = Events {
+            stream: stream.clone(),
+            subscriptions: Registry::default(),
+        };
         let (announce, announcer) = Announcer::start(schema, stream.clone());
         let parts = Parts {
             announce: Some(announce),
             subscribers: vec![
                 Box::new(users),
                 Box::new(limits),
+                Box::new(ConfiguredSubscriptions),
                 Box::new(cloud.clone()),
                 Box::new(discovery.listed),
             ],
             actions: actions(&cloud, &options),
-            providers: providers(&device, cloud, stream.clone()),
+            providers: providers(&device, cloud, &hearing),
         };
         let sealer = Box::new(DeviceSealer(key));
         let started = Datastore::start(running, restore::next_commit(&loaded), sealer, parts);
@@ -197,7 +203,7 @@ impl Agent {
             }
         };
         let (handle, owner) = Handle::start(datastore, Arc::clone(&store));
-        let server = Server::new(handle, schema, known_limits.clone(), stream.clone());
+        let server = Server::new(handle, schema, known_limits.clone(), hearing);
 
         events::tell_of_news(schema, &store, &loaded, server.capabilities(), &stream);
 
@@ -370,10 +376,12 @@ fn made_up_password() -> String {
 fn providers(
     device: &Device,
     cloud: CloudConnection,
-    stream: Stream,
+    events: &Events,
 ) -> Vec<Box<dyn StateProvider>> {
     vec![
-        Box::new(Streams(stream)),
+        Box::new(Streams(events.stream.clone())),
+        Box::new(EventStreams(events.stream.clone())),
+        Box::new(events.subscriptions.clone()),
         Box::new(cloud),
         Box::new(SystemState(device.clone(), Utc::now)),
         Box::new(HardwareState(device.clone())),

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use crate::datastore::events::{Bounds, NETCONF, Recorder, Stream, notices};
 use crate::datastore::store::{EventStore, Loaded, Store, StoreError};
-use crate::datastore::subscriber::StateProvider;
-use crate::model::error::RpcError;
+use crate::datastore::subscriber::{Change, ConfigSubscriber, Prepared, StateProvider};
+use crate::model::error::{ErrorTag, RpcError};
 use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::settings::Limits;
@@ -112,7 +112,7 @@ fn bounds(limits: &Limits) -> Bounds {
     }
 }
 
-/// Shows the stream (RFC 5277, section 3.2.5.1).
+/// Shows the stream as RFC 5277, section 3.2.5.1, has it.
 pub(super) struct Streams(pub Stream);
 
 impl StateProvider for Streams {
@@ -121,24 +121,77 @@ impl StateProvider for Streams {
     }
 
     fn state(&self, into: &mut Tree) {
-        if let Err(error) = self.write(into) {
-            tracing::warn!(%error, "the stream of events does not fit its module");
-        }
+        let names = StreamLeaves {
+            list: paths::STREAMS,
+            replay: ("replaySupport", "true"),
+            created: "replayLogCreationTime",
+            aged: "replayLogAgedTime",
+        };
+        show(&self.0, &names, into);
     }
 }
 
-impl Streams {
-    fn write(&self, into: &mut Tree) -> Result<(), RpcError> {
-        let date = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true);
-        let entry = format!("{}/stream[name='{NETCONF}']", paths::STREAMS);
-        let mut set = |leaf: &str, value: &str| into.set(&format!("{entry}/{leaf}"), Some(value));
-        set("description", "everything that happens in the agent")?;
-        set("replaySupport", "true")?;
-        let (created, aged) = self.0.ages();
-        set("replayLogCreationTime", &date(created))?;
-        match aged {
-            Some(aged) => set("replayLogAgedTime", &date(aged)),
-            None => Ok(()),
-        }
+/// Shows the stream as RFC 8639, section 3.1, has it.
+pub(super) struct EventStreams(pub Stream);
+
+impl StateProvider for EventStreams {
+    fn module(&self) -> &'static str {
+        "ietf-subscribed-notifications"
+    }
+
+    fn state(&self, into: &mut Tree) {
+        let names = StreamLeaves {
+            list: paths::EVENT_STREAMS,
+            replay: ("replay-support", ""),
+            created: "replay-log-creation-time",
+            aged: "replay-log-aged-time",
+        };
+        show(&self.0, &names, into);
+    }
+}
+
+/// What the two modules call the same things.
+struct StreamLeaves {
+    list: &'static str,
+    replay: (&'static str, &'static str),
+    created: &'static str,
+    aged: &'static str,
+}
+
+fn show(stream: &Stream, names: &StreamLeaves, into: &mut Tree) {
+    if let Err(error) = write(stream, names, into) {
+        tracing::warn!(%error, "the stream of events does not fit its module");
+    }
+}
+
+fn write(stream: &Stream, names: &StreamLeaves, into: &mut Tree) -> Result<(), RpcError> {
+    let date = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true);
+    let entry = format!("{}/stream[name='{NETCONF}']", names.list);
+    let mut set = |leaf: &str, value: &str| into.set(&format!("{entry}/{leaf}"), Some(value));
+    set("description", "everything that happens in the agent")?;
+    set(names.replay.0, names.replay.1)?;
+    let (created, aged) = stream.ages();
+    set(names.created, &date(created))?;
+    match aged {
+        Some(aged) => set(names.aged, &date(aged)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses configured subscriptions, which the list of ietf-subscribed-notifications would hold even without the feature.
+pub(super) struct ConfiguredSubscriptions;
+
+impl ConfigSubscriber for ConfiguredSubscriptions {
+    fn reads(&self) -> Option<Vec<&'static str>> {
+        Some(vec![paths::SUBSCRIPTIONS])
+    }
+
+    fn prepare(&mut self, change: &Change<'_>) -> Result<Box<dyn Prepared>, RpcError> {
+        let all = change.new.find(paths::SUBSCRIPTIONS);
+        let Some(first) = all.and_then(|all| all.children().next()) else {
+            return Ok(Box::new(|| {}));
+        };
+        let words = "subscriptions cannot be configured here: a session establishes its own";
+        Err(RpcError::application(ErrorTag::OperationNotSupported, words).at(first.path()))
     }
 }

@@ -36,6 +36,12 @@ pub const CONFIRMED_COMMIT: &str = "/ietf-netconf-notifications:netconf-confirme
 pub const LIBRARY_UPDATE: &str = "/ietf-yang-library:yang-library-update";
 /// The streams of events (RFC 5277).
 pub const STREAMS: &str = "/nc-notifications:netconf/streams";
+/// Configured filters of subscriptions (RFC 8639).
+pub const FILTERS: &str = "/ietf-subscribed-notifications:filters";
+/// The streams of events (RFC 8639).
+pub const EVENT_STREAMS: &str = "/ietf-subscribed-notifications:streams";
+/// Subscriptions (RFC 8639).
+pub const SUBSCRIPTIONS: &str = "/ietf-subscribed-notifications:subscriptions";
 /// Notification: the events of the past were sent (RFC 5277).
 pub const REPLAY_COMPLETE: &str = "/nc-notifications:replayComplete";
 /// Notification: a subscription is over (RFC 5277).

@@ -52,6 +52,10 @@ const IMPLEMENTED: &[(&str, &[&str])] = &[
         &["crypt-hash-md5", "crypt-hash-sha-256", "crypt-hash-sha-512"],
     ),
     ("ietf-netconf-notifications", &[]),
+    (
+        "ietf-subscribed-notifications",
+        &["encode-xml", "replay", "subtree", "xpath"],
+    ),
     ("notifications", &[]),
     ("nc-notifications", &[]),
     ("iana-hardware", &[]),

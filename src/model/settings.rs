@@ -176,6 +176,8 @@ pub struct Limits {
     pub sessions_per_user: usize,
     /// Channels on one SSH connection.
     pub channels: usize,
+    /// Subscriptions of one session.
+    pub subscriptions: usize,
     /// Events in the replay log.
     pub replay_events: usize,
     /// Octets in the replay log.
@@ -197,6 +199,7 @@ impl Default for Limits {
             sessions: 1024,
             sessions_per_user: 256,
             channels: 32,
+            subscriptions: 64,
             replay_events: 10_000,
             replay_octets: 16 << 20,
         }

@@ -18,8 +18,8 @@ pub enum Reply {
     Data(Data),
     /// The output of an rpc or action: elements of the modules' namespaces.
     Output(String),
-    /// `<ok/>`, and a subscription of the session begins.
-    Subscribed(Box<Subscription>),
+    /// As [`Reply::Output`], `<ok/>` if that is empty; and a subscription of the session begins.
+    Subscribed(Box<Subscription>, String),
 }
 
 /// A `<data>` element, which may be larger than all memory: it is made as it is sent.

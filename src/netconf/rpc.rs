@@ -154,6 +154,43 @@ pub struct CreateSubscription {
     pub stop: Option<SystemTime>,
 }
 
+/// The filter of a subscription to a stream (RFC 8639, section 2.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventFilter {
+    /// None: all events.
+    None,
+    /// One of its own.
+    Own(Filter),
+    /// The configured one of this name.
+    Named(String),
+}
+
+/// The parameters of establish-subscription (RFC 8639, section 2.4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EstablishSubscription {
+    /// The stream.
+    pub stream: String,
+    /// Which events are wanted.
+    pub filter: EventFilter,
+    /// From when on events of the past are wanted.
+    pub start: Option<SystemTime>,
+    /// When the subscription ends.
+    pub stop: Option<SystemTime>,
+    /// The name of an identity.
+    pub encoding: Option<String>,
+}
+
+/// The parameters of modify-subscription (RFC 8639, section 2.4.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModifySubscription {
+    /// The subscription.
+    pub id: u32,
+    /// Its filter from now on.
+    pub filter: EventFilter,
+    /// When it ends.
+    pub stop: Option<SystemTime>,
+}
+
 /// The parameters of edit-config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
@@ -250,6 +287,20 @@ pub enum Rpc {
     },
     /// RFC 5277, section 2.1.1.
     CreateSubscription(CreateSubscription),
+    /// RFC 8639, section 2.4.2.
+    EstablishSubscription(EstablishSubscription),
+    /// RFC 8639, section 2.4.3.
+    ModifySubscription(ModifySubscription),
+    /// RFC 8639, section 2.4.4.
+    DeleteSubscription {
+        /// The subscription, one of the session's own.
+        id: u32,
+    },
+    /// RFC 8639, section 2.4.5.
+    KillSubscription {
+        /// The subscription, of any session.
+        id: u32,
+    },
     /// An action of a module (RFC 7950, section 7.15.2).
     Action {
         /// The whole `<rpc>` message.
@@ -287,6 +338,10 @@ impl Rpc {
             Self::Validate { .. } => "validate",
             Self::GetSchema { .. } => "get-schema",
             Self::CreateSubscription(_) => "create-subscription",
+            Self::EstablishSubscription(_) => "establish-subscription",
+            Self::ModifySubscription(_) => "modify-subscription",
+            Self::DeleteSubscription { .. } => "delete-subscription",
+            Self::KillSubscription { .. } => "kill-subscription",
             Self::Action { .. } => "action",
             Self::Other { name, .. } => name,
         }

@@ -9,10 +9,12 @@ use tokio::sync::watch;
 use super::evaluator::Evaluator;
 use super::operations::{Control, EndReason, Opened, Operations, Peer, SessionId, Statistics};
 use super::ops::monitoring::{Monitoring, SessionState};
-use super::ops::{self, capabilities, is_brief, looks_at_candidate, only_looks, permit, subscribe};
+use super::ops::{
+    self, capabilities, is_about_subscriptions, is_brief, looks_at_candidate, only_looks, permit,
+};
 use super::reply::Reply;
-use super::rpc::{CreateSubscription, Rpc};
-use super::subscription::Subscription;
+use super::rpc::Rpc;
+use super::subscription::Registry;
 use crate::datastore::driver::Handle;
 use crate::datastore::events::{Stream, notices};
 use crate::datastore::nacm::Nacm;
@@ -34,7 +36,16 @@ struct Inner {
     start_time: SystemTime,
     sessions: Mutex<Sessions>,
     evaluator: Evaluator,
-    stream: Stream,
+    events: Events,
+}
+
+/// What sessions hear of.
+#[derive(Clone, Debug)]
+pub struct Events {
+    /// What happens.
+    pub stream: Stream,
+    /// Who listens.
+    pub subscriptions: Registry,
 }
 
 #[derive(Default)]
@@ -71,12 +82,12 @@ struct Open {
 }
 
 impl Server {
-    /// A server on a datastore, with the stream of events that its sessions add to and subscribe to.
+    /// A server on a datastore, with the events that its sessions add to and subscribe to.
     pub fn new(
         datastore: Handle,
         schema: Schema,
         limits: watch::Receiver<Arc<Limits>>,
-        stream: Stream,
+        events: Events,
     ) -> Self {
         Self(Arc::new(Inner {
             datastore,
@@ -86,7 +97,7 @@ impl Server {
             start_time: SystemTime::now(),
             sessions: Mutex::default(),
             evaluator: Evaluator::default(),
-            stream,
+            events,
         }))
     }
 
@@ -113,25 +124,36 @@ impl Server {
         self.0.evaluator.run(work).await
     }
 
-    async fn subscribe(
+    /// Looks at the datastores and finds something, or a reason to refuse.
+    pub(super) async fn look<T: Send + 'static>(
         &self,
-        caller: Author,
-        request: &CreateSubscription,
-    ) -> Result<Reply, Errors> {
-        let selection = subscribe::create_subscription(self.0.schema, request, SystemTime::now())?;
-        let subscription = Subscription::new(
-            self.clone(),
-            caller,
-            selection,
-            self.0.stream.clone(),
-            (request.start, request.stop),
-        );
-        Ok(Reply::Subscribed(Box::new(subscription)))
+        look: impl FnOnce(&View) -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
+        self.0.datastore.view(false, look).await?
+    }
+
+    /// The stream of events.
+    pub(super) fn stream(&self) -> &Stream {
+        &self.0.events.stream
+    }
+
+    /// The subscriptions of all sessions.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.0.events.subscriptions
+    }
+
+    /// The limits in force.
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.0.limits.borrow())
     }
 
     fn publish(&self, notice: Result<Tree, RpcError>) {
         match notice {
-            Ok(notice) => self.0.stream.publish(SystemTime::now(), notice, None),
+            Ok(notice) => self
+                .0
+                .events
+                .stream
+                .publish(SystemTime::now(), notice, None),
             Err(error) => tracing::warn!(%error, "an event does not fit its module"),
         }
     }
@@ -284,10 +306,10 @@ impl Operations for Server {
         if let Rpc::KillSession { session } = rpc {
             return self.kill(&caller, &rpc, session).await;
         }
-        if let Rpc::CreateSubscription(request) = &rpc {
+        if is_about_subscriptions(&rpc) {
             let nacm = self.nacm().await?;
             permit(self.0.schema, &nacm, &caller, &rpc)?;
-            return self.subscribe(caller, request).await;
+            return self.subscribe(&caller, rpc).await;
         }
         if only_looks(&rpc) {
             let server = self.clone();

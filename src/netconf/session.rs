@@ -6,6 +6,7 @@
 mod input;
 mod output;
 mod owed;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -22,11 +22,11 @@ use self::input::{Input, Item};
 use self::output::Output;
 use self::owed::Debt;
 pub use self::owed::Owed;
+use self::subscriptions::Subscriptions;
 use super::operations::{Control, Counters};
 pub use super::operations::{EndReason, Opened, Operations, Peer, SessionId, Transport};
 use super::reply::{self, Data, Reply, ReplyHead};
 use super::rpc::{self, Incoming, Rpc};
-use super::subscription::{Next, Subscription};
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::settings::Limits;
 use crate::protocol::framing::{Framing, FramingError};
@@ -191,7 +191,7 @@ where
         output,
         framing,
         debt,
-        subscription: None,
+        subscriptions: Subscriptions::default(),
     };
     let reading = async {
         input.read_all(queue).await;
@@ -228,12 +228,6 @@ where
     Ok(ours.agree(&theirs)?)
 }
 
-/// The refusal of another subscription while there is one (RFC 5277, section 2.1.1).
-fn second_subscription() -> RpcError {
-    let words = "the session has a subscription already";
-    RpcError::protocol(ErrorTag::OperationFailed, words)
-}
-
 /// Carries out the requests of one session.
 struct Worker<'a, S, O> {
     session: SessionId,
@@ -244,16 +238,15 @@ struct Worker<'a, S, O> {
     output: Output<S>,
     framing: Framing,
     debt: Debt,
-    /// There is one at the most (RFC 5277, section 2.1.1).
-    subscription: Option<Box<Subscription>>,
+    subscriptions: Subscriptions,
 }
 
 /// What a session does next.
 enum Turn {
     /// Answer this.
     Request(Item),
-    /// Tell this of its subscription.
-    Event(Next),
+    /// Send this message of a subscription.
+    Event(String),
     /// End: it was idle for too long.
     Expired,
 }
@@ -272,8 +265,8 @@ where
             }
             let item = match self.next().await {
                 Turn::Request(item) => item,
-                Turn::Event(next) => {
-                    self.tell(next).await?;
+                Turn::Event(event) => {
+                    self.tell(event).await?;
                     continue;
                 }
                 Turn::Expired => return Ok(EndReason::Timeout),
@@ -295,23 +288,18 @@ where
         }
     }
 
-    /// Sends a message of the subscription, with those that follow at once.
-    async fn tell(&mut self, next: Next) -> Result<(), SessionError> {
-        let mut next = Some(next);
+    /// Sends an event, with those that follow at once.
+    async fn tell(&mut self, event: String) -> Result<(), SessionError> {
+        let mut next = Some(event);
         let mut told = 0;
-        while let Some(event) = next {
-            let message = match event {
-                Next::Message(message) => message,
-                Next::Last(message) => {
-                    self.subscription = None;
-                    message
-                }
-            };
+        while let Some(message) = next {
             self.counters.count_notification();
             self.output.send(&message).await?;
             told += 1;
-            let more = self.subscription.as_mut().filter(|_| told < EVENTS);
-            next = more.and_then(|subscription| subscription.next().now_or_never());
+            next = match told {
+                EVENTS.. => None,
+                _ => self.subscriptions.next_now(),
+            };
         }
         Ok(())
     }
@@ -321,16 +309,11 @@ where
         let since = Instant::now();
         loop {
             let idle = self.limits.borrow_and_update().idle_timeout;
-            let is_live = self.subscription.is_some();
+            let is_live = !self.subscriptions.is_empty();
             let deadline = since
                 .checked_add(idle)
                 .filter(|_| !idle.is_zero() && !is_live);
-            let event = async {
-                match &mut self.subscription {
-                    Some(subscription) => subscription.next().await,
-                    None => std::future::pending().await,
-                }
-            };
+
             let expired = async {
                 match deadline {
                     Some(deadline) => sleep_until(deadline).await,
@@ -339,7 +322,7 @@ where
             };
             tokio::select! {
                 item = self.requests.recv() => return Turn::Request(item.unwrap_or(Item::End)),
-                next = event => return Turn::Event(next),
+                event = self.subscriptions.next() => return Turn::Event(event),
                 () = expired => return Turn::Expired,
                 // The time since the last request counts under a changed limit too.
                 Ok(()) = self.limits.changed() => {}
@@ -367,10 +350,10 @@ where
                         self.reply(&head, Ok(Reply::Ok)).await?;
                         return Ok(Some(EndReason::Closed));
                     }
-                    Ok(Rpc::CreateSubscription(_)) if self.subscription.is_some() => {
-                        (head, Err(second_subscription().into()))
-                    }
-                    Ok(rpc) => (head, self.execute(rpc).await?),
+                    Ok(rpc) => match self.subscriptions.admit(&rpc) {
+                        Ok(()) => (head, self.execute(rpc).await?),
+                        Err(error) => (head, Err(error.into())),
+                    },
                     Err(errors) => (head, Err(errors)),
                 }
             }
@@ -428,9 +411,9 @@ where
             Ok(Reply::Data(data)) => return self.send_data(head, data).await,
             Ok(Reply::Ok) => reply::write(head, ""),
             Ok(Reply::Output(output)) => reply::write(head, &output),
-            Ok(Reply::Subscribed(subscription)) => {
-                self.subscription = Some(subscription);
-                reply::write(head, "")
+            Ok(Reply::Subscribed(subscription, output)) => {
+                self.subscriptions.add(subscription);
+                reply::write(head, &output)
             }
             Err(errors) => {
                 self.counters.count_error();

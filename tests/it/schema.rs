@@ -34,7 +34,7 @@ const NOTIFICATIONS: &str =
 const OPERATOR: &str = "The operator's side: command line, logs, metrics, packages";
 
 /// What the model has and the agent does not have yet, with the issue that brings it.
-const LATER: [(&str, &str); 8] = [
+const LATER: [(&str, &str); 7] = [
     (
         "/cloud-management:cloud-management/commit-guard",
         NOTIFICATIONS,
@@ -44,10 +44,6 @@ const LATER: [(&str, &str); 8] = [
         NOTIFICATIONS,
     ),
     ("/cloud-management:commit-rolled-back", NOTIFICATIONS),
-    (
-        "/device-management:device-management/limits/subscriptions-per-session",
-        NOTIFICATIONS,
-    ),
     (
         "/device-management:device-management/call-home",
         NOTIFICATIONS,

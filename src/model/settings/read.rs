@@ -264,6 +264,7 @@ impl Limits {
             sessions: size("sessions", defaults.sessions),
             sessions_per_user: size("sessions-per-user", defaults.sessions_per_user),
             channels: size("channels", defaults.channels),
+            subscriptions: size("subscriptions-per-session", defaults.subscriptions),
             replay_events: size("replay-events", defaults.replay_events),
             replay_octets: size("replay-octets", defaults.replay_octets),
         }

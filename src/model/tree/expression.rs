@@ -52,6 +52,11 @@ impl Expression {
         }
     }
 
+    /// The expression as it was given.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The top-level nodes at or below which an evaluation can look.
     pub fn roots(&self) -> &[SchemaNode] {
         &self.roots

@@ -22,6 +22,18 @@ use crate::model::schema::Schema;
 use crate::model::tree::{NodeKind, SchemaNode};
 use monitoring::Monitoring;
 
+/// Whether an operation is about subscriptions, which are not the datastore's.
+pub fn is_about_subscriptions(rpc: &Rpc) -> bool {
+    matches!(
+        rpc,
+        Rpc::CreateSubscription(_)
+            | Rpc::EstablishSubscription(_)
+            | Rpc::ModifySubscription(_)
+            | Rpc::DeleteSubscription { .. }
+            | Rpc::KillSubscription { .. }
+    )
+}
+
 /// Whether an operation only looks: it is then served during a store step, too.
 pub fn only_looks(rpc: &Rpc) -> bool {
     matches!(
@@ -178,6 +190,10 @@ pub(super) fn permit(
         Rpc::Action { .. } => return Ok(()),
         Rpc::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
         Rpc::CreateSubscription(_) => ("notifications", rpc.name()),
+        Rpc::EstablishSubscription(_)
+        | Rpc::ModifySubscription(_)
+        | Rpc::DeleteSubscription { .. }
+        | Rpc::KillSubscription { .. } => ("ietf-subscribed-notifications", rpc.name()),
         Rpc::GetData(_) | Rpc::EditData(_) => ("ietf-netconf-nmda", rpc.name()),
         Rpc::Other {
             namespace, name, ..

@@ -1,29 +1,31 @@
-//! `<create-subscription>` (RFC 5277, section 2.1.1): whether it makes sense.
+//! Whether a subscription makes sense: `<create-subscription>` (RFC 5277, section 2.1.1) and the operations of
+//! ietf-subscribed-notifications (RFC 8639, section 2.4).
 
 use std::time::SystemTime;
 
 use super::retrieve;
 use crate::datastore::events::NETCONF;
+use crate::datastore::filter::Filter;
 use crate::datastore::retrieval::Selection;
+use crate::datastore::{Target, View};
 use crate::model::error::{ErrorTag, RpcError};
+use crate::model::paths;
 use crate::model::schema::Schema;
-use crate::netconf::rpc::CreateSubscription;
+use crate::model::tree::{Expression, Node};
+use crate::model::xml;
+use crate::netconf::rpc::{CreateSubscription, EstablishSubscription, EventFilter};
 
-/// What a subscription selects.
+/// What a subscription by create-subscription selects.
 ///
 /// # Errors
 /// `invalid-value` for a stream that is not there, `bad-element` for a start in the future or a stop before the start,
 /// `missing-element` for a stop without a start, and what is wrong with the filter.
 pub fn create_subscription(
-    schema: Schema,
+    view: &View,
     request: &CreateSubscription,
     now: SystemTime,
 ) -> Result<Selection, RpcError> {
-    if request.stream != NETCONF {
-        let words = format!("there is no stream of that name; there is \"{NETCONF}\"");
-        let error = RpcError::protocol(ErrorTag::InvalidValue, words);
-        return Err(error.info("bad-element", "stream"));
-    }
+    known_stream(&request.stream)?;
     let bad = |element: &str, words: &str| {
         RpcError::protocol(ErrorTag::BadElement, words).info("bad-element", element)
     };
@@ -41,5 +43,105 @@ pub fn create_subscription(
         }
         _ => {}
     }
-    retrieve::selection(schema, request.filter.as_ref())
+    retrieve::selection(view.schema(), request.filter.as_ref())
+}
+
+/// What a subscription by establish-subscription selects.
+///
+/// # Errors
+/// `invalid-value`, for another encoding, for a filter and where there is none of that name with the identity of the
+/// module for it as app-tag; for a time that makes no sense, and for a stream that is not there.
+pub fn establish_subscription(
+    view: &View,
+    request: &EstablishSubscription,
+    now: SystemTime,
+) -> Result<Selection, RpcError> {
+    known_stream(&request.stream)?;
+    if let Some(encoding) = &request.encoding
+        && encoding != "encode-xml"
+    {
+        return Err(unsupported(
+            "encoding-unsupported",
+            "there is encode-xml and no other encoding",
+        ));
+    }
+    if request.start.is_some_and(|start| start > now) {
+        return Err(bad_time(
+            "replay-start-time",
+            "the start of a replay is not in the past",
+        ));
+    }
+    check_stop(request.stop, request.start.unwrap_or(now))?;
+    selection(view, &request.filter)
+}
+
+/// Whether a stop time makes sense for what begins at this time.
+///
+/// # Errors
+/// `invalid-value`.
+pub fn check_stop(stop: Option<SystemTime>, begin: SystemTime) -> Result<(), RpcError> {
+    match stop {
+        Some(stop) if stop <= begin => {
+            Err(bad_time("stop-time", "the stop is not after the start"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the filter of a subscription selects.
+///
+/// # Errors
+/// `invalid-value` with the app-tag `filter-unsupported` or `filter-unavailable`.
+pub fn selection(view: &View, filter: &EventFilter) -> Result<Selection, RpcError> {
+    let selection = match filter {
+        EventFilter::None => return Ok(Selection::All),
+        EventFilter::Own(filter) => retrieve::selection(view.schema(), Some(filter)),
+        EventFilter::Named(name) => {
+            let running = view.snapshot(Target::Running);
+            let filters = running.find(paths::FILTERS);
+            let mut filters = filters.iter().flat_map(|filters| filters.children());
+            let is_it = |filter: &Node<'_>| filter.child_value("name").as_ref() == Some(name);
+            let Some(found) = filters.find(is_it) else {
+                let words = format!("no filter \"{name}\" is configured");
+                return Err(unsupported("filter-unavailable", &words));
+            };
+            configured(view.schema(), &found)
+        }
+    };
+    selection.map_err(|error| unsupported("filter-unsupported", &error.message))
+}
+
+/// What a configured filter selects; an empty one everything.
+fn configured(schema: Schema, filter: &Node<'_>) -> Result<Selection, RpcError> {
+    if let Some(expression) = filter.child_value("stream-xpath-filter") {
+        // As it is stored, its prefixes are names of modules.
+        return Expression::parse(schema, &expression).map(Selection::XPath);
+    }
+    let Some(subtree) = filter.child("stream-subtree-filter") else {
+        return Ok(Selection::All);
+    };
+    let parsed = xml::parse(&subtree.xml(), &xml::Scope::default())?;
+    let inside = parsed
+        .first()
+        .map_or(&[][..], |element| element.children.as_slice());
+    Filter::new(inside).map(Selection::Filter)
+}
+
+fn known_stream(stream: &str) -> Result<(), RpcError> {
+    if stream == NETCONF {
+        return Ok(());
+    }
+    let words = format!("there is no stream of that name; there is \"{NETCONF}\"");
+    let error = RpcError::protocol(ErrorTag::InvalidValue, words);
+    Err(error.info("bad-element", "stream"))
+}
+
+fn bad_time(element: &str, words: &str) -> RpcError {
+    RpcError::application(ErrorTag::InvalidValue, words).info("bad-element", element)
+}
+
+/// A refusal that ietf-subscribed-notifications has an identity for, which is the app-tag (RFC 8640, section 5).
+pub fn unsupported(identity: &str, words: &str) -> RpcError {
+    let error = RpcError::application(ErrorTag::InvalidValue, words);
+    error.app_tag(format!("ietf-subscribed-notifications:{identity}"))
 }

@@ -112,9 +112,10 @@ fn parse(operation: &Element<'_>, message: &[u8]) -> Result<Rpc, Errors> {
         MONITORING_NAMESPACE if operation.name() == "get-schema" => Ok(get_schema(operation)?),
         NMDA_NAMESPACE if operation.name() == "get-data" => Ok(get_data(operation)?),
         NMDA_NAMESPACE if operation.name() == "edit-data" => Ok(edit_data(operation)?),
-        subscribe::NAMESPACE if operation.name() == "create-subscription" => {
+        subscribe::NOTIFICATION_NAMESPACE if operation.name() == "create-subscription" => {
             Ok(subscribe::create_subscription(operation)?)
         }
+        subscribe::NAMESPACE => Ok(subscribe::operation(operation)?),
         YANG_NAMESPACE if operation.name() == "action" => Ok(Rpc::Action {
             message: text(message),
         }),

@@ -1,17 +1,29 @@
-//! The parameters of `<create-subscription>` (RFC 5277, section 2.1.1).
+//! The parameters of the operations on subscriptions: `<create-subscription>` (RFC 5277, section 2.1.1) and those of
+//! ietf-subscribed-notifications (RFC 8639, section 2.4).
 
 use std::time::SystemTime;
 
 use chrono::DateTime;
 
-use super::parameters::{Parameters, filter, invalid_value};
-use super::{CreateSubscription, Rpc};
+use super::parameters::{Parameters, content, filter, invalid_value};
+use super::parse::unknown_operation;
+use super::{
+    CreateSubscription, EstablishSubscription, EventFilter, Filter, ModifySubscription, Rpc,
+};
 use crate::datastore::events::NETCONF;
-use crate::model::error::RpcError;
+use crate::model::error::{ErrorTag, RpcError};
 use crate::protocol::xml::Element;
 
-/// The namespace of the operation.
-pub(super) const NAMESPACE: &str = "urn:ietf:params:xml:ns:netconf:notification:1.0";
+/// The namespace of RFC 5277.
+pub(super) const NOTIFICATION_NAMESPACE: &str = "urn:ietf:params:xml:ns:netconf:notification:1.0";
+/// The namespace of ietf-subscribed-notifications.
+pub(super) const NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications";
+
+const FILTERS: [&str; 3] = [
+    "stream-filter-name",
+    "stream-subtree-filter",
+    "stream-xpath-filter",
+];
 
 pub(super) fn create_subscription(operation: &Element<'_>) -> Result<Rpc, RpcError> {
     let parameters = Parameters::read(operation, &["stream", "filter", "startTime", "stopTime"])?;
@@ -22,6 +34,76 @@ pub(super) fn create_subscription(operation: &Element<'_>) -> Result<Rpc, RpcErr
         start: time(&parameters, "startTime")?,
         stop: time(&parameters, "stopTime")?,
     }))
+}
+
+/// An operation of ietf-subscribed-notifications.
+pub(super) fn operation(operation: &Element<'_>) -> Result<Rpc, RpcError> {
+    match operation.name() {
+        "establish-subscription" => establish(operation),
+        "modify-subscription" => {
+            let known = [&["id", "stop-time"][..], &FILTERS].concat();
+            let parameters = Parameters::read(operation, &known)?;
+            Ok(Rpc::ModifySubscription(ModifySubscription {
+                id: id(&parameters)?,
+                filter: event_filter(&parameters)?,
+                stop: time(&parameters, "stop-time")?,
+            }))
+        }
+        "delete-subscription" => Ok(Rpc::DeleteSubscription {
+            id: id(&Parameters::read(operation, &["id"])?)?,
+        }),
+        "kill-subscription" => Ok(Rpc::KillSubscription {
+            id: id(&Parameters::read(operation, &["id"])?)?,
+        }),
+        name => Err(unknown_operation(name)),
+    }
+}
+
+fn establish(operation: &Element<'_>) -> Result<Rpc, RpcError> {
+    let known = ["stream", "replay-start-time", "stop-time", "encoding"];
+    let parameters = Parameters::read(operation, &[&known[..], &FILTERS].concat())?;
+    let stream = parameters.text("stream")?;
+    Ok(Rpc::EstablishSubscription(EstablishSubscription {
+        stream: stream.ok_or_else(|| parameters.missing("stream"))?,
+        filter: event_filter(&parameters)?,
+        start: time(&parameters, "replay-start-time")?,
+        stop: time(&parameters, "stop-time")?,
+        // An identity: its prefix is that of ietf-subscribed-notifications, whatever the client calls it.
+        encoding: parameters.text("encoding")?.map(|encoding| {
+            let name = encoding.trim().rsplit(':').next();
+            name.unwrap_or_default().to_owned()
+        }),
+    }))
+}
+
+fn id(parameters: &Parameters<'_>) -> Result<u32, RpcError> {
+    let text = parameters.text("id")?;
+    let text = text.ok_or_else(|| parameters.missing("id"))?;
+    let number = text.trim().parse();
+    number.map_err(|_| invalid_value("id", &text))
+}
+
+/// One of the three, of which there may be one.
+fn event_filter(parameters: &Parameters<'_>) -> Result<EventFilter, RpcError> {
+    let mut given = FILTERS.iter().filter(|name| parameters.has(name));
+    let (first, second) = (given.next(), given.next());
+    if let Some(second) = second {
+        let words = "a subscription has one filter";
+        let error = RpcError::protocol(ErrorTag::BadElement, words);
+        return Err(error.info("bad-element", *second));
+    }
+    let Some(parameter) = first.and_then(|name| parameters.get(name)) else {
+        return Ok(EventFilter::None);
+    };
+    let text = || parameter.leaf_text().unwrap_or_default();
+    Ok(match parameter.name() {
+        "stream-filter-name" => EventFilter::Named(text()),
+        "stream-xpath-filter" => EventFilter::Own(Filter::XPath {
+            expression: text(),
+            declared: parameter.declarations(),
+        }),
+        _ => EventFilter::Own(Filter::Subtree(content(parameter)?)),
+    })
 }
 
 /// A `yang:date-and-time` (RFC 6991, section 3).

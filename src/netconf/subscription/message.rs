@@ -1,8 +1,13 @@
-//! `<notification>` messages (RFC 5277, section 4).
+//! `<notification>` messages (RFC 5277, section 4), and those that tell a subscriber of the subscription itself.
 
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::registry::{Terms, date};
+use crate::protocol::xml::write_leaf;
+
+const NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications";
 
 /// The message of an event.
 pub fn write(at: SystemTime, content: &str) -> String {
@@ -12,15 +17,42 @@ pub fn write(at: SystemTime, content: &str) -> String {
     )
 }
 
-pub(super) fn replay_complete() -> String {
-    own("replayComplete")
+/// That all events of the past were sent: RFC 5277, section 3.3.1, or for a subscription with a number RFC 8639, section
+/// 2.7.5. No access control holds such a message back (RFC 8341, section 3.4.6).
+pub(super) fn replay_complete(id: Option<u32>) -> String {
+    match id {
+        Some(id) => of_subscription("replay-completed", id, ""),
+        None => own("replayComplete"),
+    }
 }
 
+/// That a subscription has ended (RFC 5277, section 3.3.1).
 pub(super) fn notification_complete() -> String {
     own("notificationComplete")
 }
 
-/// Those of the subscription itself, which no access control holds back (RFC 8341, section 3.4.6).
+/// That a subscription was ended by the server (RFC 8639, section 2.7.3); the reason is an identity of that module.
+pub(super) fn terminated(id: u32, reason: &str) -> String {
+    let mut content = String::new();
+    write_leaf(&mut content, "reason", reason);
+    of_subscription("subscription-terminated", id, &content)
+}
+
+/// What a subscription has become (RFC 8639, section 2.7.2); `filter` is the element of its filter.
+pub(super) fn modified(id: u32, terms: &Terms, filter: &str) -> String {
+    let mut content = String::from(filter);
+    write_leaf(&mut content, "stream", &terms.stream);
+    if let Some(stop) = terms.stop {
+        write_leaf(&mut content, "stop-time", &date(stop));
+    }
+    of_subscription("subscription-modified", id, &content)
+}
+
+fn of_subscription(name: &str, id: u32, content: &str) -> String {
+    let content = format!("<{name} xmlns=\"{NAMESPACE}\"><id>{id}</id>{content}</{name}>");
+    write(SystemTime::now(), &content)
+}
+
 fn own(name: &str) -> String {
     let content = format!("<{name} xmlns=\"urn:ietf:params:xml:ns:netmod:notification\"/>");
     write(SystemTime::now(), &content)

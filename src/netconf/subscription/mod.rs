@@ -1,14 +1,18 @@
 //! A subscription of a session: what of a stream goes to whom.
 
 mod message;
+mod registry;
+mod serve;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, sleep_until};
 
 pub use message::write;
+pub use registry::Registry;
+use registry::{Entry, Order};
 
 use super::server::Server;
 use crate::datastore::Author;
@@ -23,9 +27,9 @@ const TURN: usize = 64;
 /// No wait is longer: the device's clock may be set meanwhile, by which a subscription stops.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A subscription by `<create-subscription>` (RFC 5277). Its place in the log is its queue: events that it reads too late
-/// are gone, and it ends.
+/// A subscription. Its place in the log is its queue: events that it reads too late are gone, and it ends.
 pub struct Subscription {
+    kind: Kind,
     server: Server,
     author: Author,
     selection: Selection,
@@ -38,13 +42,33 @@ pub struct Subscription {
     is_over: bool,
 }
 
+/// How it came about.
+enum Kind {
+    /// By `<create-subscription>` (RFC 5277).
+    Created,
+    /// By establish-subscription (RFC 8639); it is in the registry as long as it lives.
+    Established(Established),
+}
+
+struct Established {
+    entry: Arc<Entry>,
+    orders: mpsc::Receiver<Order>,
+    registry: Registry,
+}
+
+impl Drop for Established {
+    fn drop(&mut self) {
+        self.registry.remove(self.entry.id);
+    }
+}
+
 /// What a subscription has to say.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// This message.
     Message(String),
-    /// Nothing more after this message.
-    Last(String),
+    /// Nothing more after this message, if it is one.
+    Last(Option<String>),
 }
 
 /// What one step came to.
@@ -58,16 +82,18 @@ enum Step {
 
 impl Subscription {
     /// From `start` on, or from now; see [`super::ops::subscribe`] for what is checked before.
-    pub(super) fn new(
+    fn new(
+        kind: Kind,
         server: Server,
         author: Author,
         selection: Selection,
-        stream: Stream,
         (start, stop): (Option<SystemTime>, Option<SystemTime>),
     ) -> Self {
+        let stream = server.stream().clone();
         let added = stream.watch();
         let end = stream.end();
         Self {
+            kind,
             server,
             author,
             selection,
@@ -80,6 +106,11 @@ impl Subscription {
         }
     }
 
+    /// Whether it came about by `<create-subscription>`.
+    pub fn is_created(&self) -> bool {
+        matches!(self.kind, Kind::Created)
+    }
+
     /// The next message, once there is one. Safe to cancel. Behind the last one it never returns.
     pub async fn next(&mut self) -> Next {
         loop {
@@ -88,11 +119,8 @@ impl Subscription {
                     Step::Said(next) => return next,
                     Step::Passed => {}
                     Step::Quiet(until) => {
-                        let place = self.place;
-                        tokio::select! {
-                            // The stream lives as long as this subscription holds it.
-                            _ = self.added.wait_for(|end| *end > place) => {}
-                            () = sleep_until(until) => {}
+                        if let Some(order) = self.wait(until).await {
+                            return self.obey(order);
                         }
                     }
                 }
@@ -101,40 +129,97 @@ impl Subscription {
         }
     }
 
+    /// Waits for something to do.
+    async fn wait(&mut self, until: Instant) -> Option<Order> {
+        let place = self.place;
+        let order = async {
+            match &mut self.kind {
+                Kind::Established(established) => established.orders.recv().await,
+                Kind::Created => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            order = order => order,
+            // The stream lives as long as this subscription holds it.
+            _ = self.added.wait_for(|end| *end > place) => None,
+            () = sleep_until(until) => None,
+        }
+    }
+
     async fn step(&mut self) -> Step {
         if self.is_over {
             std::future::pending::<()>().await;
         }
+        if let Kind::Established(established) = &mut self.kind
+            && let Ok(order) = established.orders.try_recv()
+        {
+            return Step::Said(self.obey(order));
+        }
         if self.replay_until.is_some_and(|end| self.place >= end) {
             self.replay_until = None;
-            return Step::Said(Next::Message(message::replay_complete()));
+            return Step::Said(Next::Message(message::replay_complete(self.id())));
         }
         match self.stream.at(self.place) {
             Found::Event(event) if self.stop.is_some_and(|stop| event.at > stop) => {
-                match self.replay_until {
-                    // What is left of the past is too late: the replay is over.
-                    Some(end) => {
-                        self.place = end;
-                        Step::Passed
-                    }
-                    None => self.end(),
-                }
+                self.stop_before()
             }
-            Found::Event(event) => {
-                let message = self.message(&event).await;
-                self.place = Place(event.number + 1);
-                match message {
-                    Ok(Some(message)) => Step::Said(Next::Message(message)),
-                    Ok(None) => Step::Passed,
-                    Err(errors) => {
-                        tracing::warn!(?errors, "an event cannot be shown to a subscriber");
-                        Step::Passed
-                    }
-                }
-            }
+            Found::Event(event) => self.pass(&event).await,
             Found::End => self.quiet(),
             Found::Lost { oldest } => self.lost(oldest),
         }
+    }
+
+    fn id(&self) -> Option<u32> {
+        match &self.kind {
+            Kind::Created => None,
+            Kind::Established(established) => Some(established.entry.id),
+        }
+    }
+
+    fn obey(&mut self, order: Order) -> Next {
+        match order {
+            Order::Modify {
+                selection,
+                stop,
+                notice,
+            } => {
+                self.selection = selection;
+                self.stop = stop;
+                Next::Message(notice)
+            }
+            Order::Delete => {
+                self.is_over = true;
+                Next::Last(None)
+            }
+            Order::Kill => self.end("no-such-subscription"),
+        }
+    }
+
+    /// The next event is after the stop time. What is left of the past is too, so a replay is over.
+    fn stop_before(&mut self) -> Step {
+        match self.replay_until {
+            Some(end) => {
+                self.place = end;
+                Step::Passed
+            }
+            None => Step::Said(self.stopped()),
+        }
+    }
+
+    async fn pass(&mut self, event: &Event) -> Step {
+        let message = self.message(event).await;
+        self.place = Place(event.number + 1);
+        let message = message.unwrap_or_else(|errors| {
+            tracing::warn!(?errors, "an event cannot be shown to a subscriber");
+            None
+        });
+        if let Kind::Established(established) = &self.kind {
+            match message {
+                Some(_) => established.entry.count_sent(),
+                None => established.entry.count_excluded(),
+            }
+        }
+        message.map_or(Step::Passed, |message| Step::Said(Next::Message(message)))
     }
 
     fn quiet(&mut self) -> Step {
@@ -144,13 +229,25 @@ impl Subscription {
             Some(Ok(left)) if !left.is_zero() => {
                 Step::Quiet(Instant::now() + left.min(LONGEST_WAIT))
             }
-            Some(_) => self.end(),
+            Some(_) => Step::Said(self.stopped()),
         }
     }
 
-    fn end(&mut self) -> Step {
+    /// The stop time is over. An established subscription ends without a word then: there is one for configured
+    /// subscriptions alone (RFC 8639, section 2.7.4).
+    fn stopped(&mut self) -> Next {
         self.is_over = true;
-        Step::Said(Next::Last(message::notification_complete()))
+        let created = self.is_created();
+        Next::Last(created.then(message::notification_complete))
+    }
+
+    /// The server ends it, for a reason that is an identity of ietf-subscribed-notifications.
+    fn end(&mut self, reason: &str) -> Next {
+        self.is_over = true;
+        Next::Last(Some(match self.id() {
+            Some(id) => message::terminated(id, reason),
+            None => message::notification_complete(),
+        }))
     }
 
     /// It reads more slowly than things happen. What a replay asked for and the log has no more is no loss.
@@ -162,10 +259,11 @@ impl Subscription {
         tracing::warn!(
             session = self.author.session,
             user = self.author.user,
+            subscription = self.id(),
             events = oldest.0 - self.place.0,
             "a subscription ends: its session reads too slowly"
         );
-        self.end()
+        Step::Said(self.end("suspension-timeout"))
     }
 
     /// The message of an event; none if it is not selected, or not for this user (RFC 8341, section 3.4.6).

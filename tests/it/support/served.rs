@@ -14,8 +14,9 @@ use tether::model::error::RpcError;
 use tether::model::schema::{ExtraModule, Schema};
 use tether::model::settings::Limits;
 use tether::model::tree::Tree;
-use tether::netconf::server::Server;
+use tether::netconf::server::{Events, Server};
 use tether::netconf::session::{Owed, Peer, Transport, serve};
+use tether::netconf::subscription::Registry;
 use tether::protocol::client::Client;
 use tokio::io::DuplexStream;
 use tokio::sync::watch;
@@ -79,12 +80,17 @@ impl Served {
             octets: 1 << 20,
         };
         let stream = Stream::new(SystemTime::now(), None, bounds, Vec::new());
+        let events = Events {
+            stream: stream.clone(),
+            subscriptions: Registry::default(),
+        };
+        parts.providers.push(Box::new(events.subscriptions.clone()));
         parts.announce = Some(Announcer::start(schema, stream.clone()).0);
         let datastore = Datastore::start(running, 1, Box::new(NoSecrets), parts).unwrap();
         let (handle, _) = Handle::start(datastore, Arc::new(store));
         let limits = watch::Sender::new(Arc::new(Limits::default()));
         Self {
-            server: Server::new(handle, schema, limits.subscribe(), stream),
+            server: Server::new(handle, schema, limits.subscribe(), events),
             limits,
             _directory: directory,
         }

@@ -1,5 +1,7 @@
 //! RFC 5277 and 6470: subscriptions to the stream of events, and what comes in it.
 
+mod subscribed;
+
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};

@@ -1,0 +1,183 @@
+//! The dynamic subscriptions of all sessions (RFC 8639): who they belong to, what they have sent, and how they are told
+//! to become other ones.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use tokio::sync::mpsc;
+
+use crate::datastore::SessionId;
+use crate::datastore::retrieval::Selection;
+use crate::datastore::subscriber::StateProvider;
+use crate::model::error::RpcError;
+use crate::model::paths;
+use crate::model::tree::Tree;
+
+/// Orders that wait for one subscription.
+const ORDERS: usize = 8;
+
+/// What a subscription is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// To go on with another selection and stop time.
+    Modify {
+        selection: Selection,
+        stop: Option<SystemTime>,
+        /// The message that tells the subscriber.
+        notice: String,
+    },
+    /// To end without a word: its own session wants it.
+    Delete,
+    /// To end, and to say so.
+    Kill,
+}
+
+/// What the state shows of a subscription.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub stream: String,
+    /// The name of a configured filter, or the XPath filter, by the names of modules; a subtree filter is not shown.
+    pub filter: Option<(&'static str, String)>,
+    pub stop: Option<SystemTime>,
+}
+
+/// One subscription.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub id: u32,
+    pub session: SessionId,
+    pub user: String,
+    terms: Mutex<Terms>,
+    orders: mpsc::Sender<Order>,
+    sent: AtomicU64,
+    excluded: AtomicU64,
+}
+
+impl Entry {
+    /// Tells it; false if it does not listen at the moment.
+    pub fn order(&self, order: Order) -> bool {
+        self.orders.try_send(order).is_ok()
+    }
+
+    pub fn terms(&self) -> Terms {
+        self.locked().clone()
+    }
+
+    pub fn set_terms(&self, terms: Terms) {
+        *self.locked() = terms;
+    }
+
+    pub fn count_sent(&self) {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn count_excluded(&self) {
+        self.excluded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Terms> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All of them. Cheap to clone; all clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    last: u32,
+    all: BTreeMap<u32, Arc<Entry>>,
+}
+
+impl Registry {
+    /// A new subscription of a session, and its orders; none if that session has `most` already.
+    pub(super) fn add(
+        &self,
+        session: SessionId,
+        user: &str,
+        terms: Terms,
+        most: usize,
+    ) -> Option<(Arc<Entry>, mpsc::Receiver<Order>)> {
+        let mut entries = self.entries();
+        let own = entries.all.values().filter(|one| one.session == session);
+        if own.count() >= most {
+            return None;
+        }
+        let (orders, ordered) = mpsc::channel(ORDERS);
+        // Numbers come round only after four billion, when those before are long gone.
+        entries.last = entries.last.checked_add(1).unwrap_or(1);
+        let entry = Arc::new(Entry {
+            id: entries.last,
+            session,
+            user: user.to_owned(),
+            terms: Mutex::new(terms),
+            orders,
+            sent: AtomicU64::new(0),
+            excluded: AtomicU64::new(0),
+        });
+        entries.all.insert(entry.id, Arc::clone(&entry));
+        Some((entry, ordered))
+    }
+
+    pub(super) fn find(&self, id: u32) -> Option<Arc<Entry>> {
+        self.entries().all.get(&id).cloned()
+    }
+
+    pub(super) fn remove(&self, id: u32) {
+        self.entries().all.remove(&id);
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, into: &mut Tree) -> Result<(), RpcError> {
+        let all: Vec<_> = self.entries().all.values().cloned().collect();
+        for entry in all {
+            let base = format!("{}/subscription[id='{}']", paths::SUBSCRIPTIONS, entry.id);
+            let mut set =
+                |leaf: &str, value: &str| into.set(&format!("{base}/{leaf}"), Some(value));
+            let terms = entry.terms();
+            set("stream", &terms.stream)?;
+            if let Some((leaf, value)) = &terms.filter {
+                set(leaf, value)?;
+            }
+            if let Some(stop) = terms.stop {
+                set("stop-time", &date(stop))?;
+            }
+            set("encoding", "ietf-subscribed-notifications:encode-xml")?;
+            // The receiver of a dynamic subscription is its session (RFC 8640, section 3).
+            let receiver = format!(
+                "receivers/receiver[name='NETCONF session {}']",
+                entry.session
+            );
+            let sent = entry.sent.load(Ordering::Relaxed).to_string();
+            set(&format!("{receiver}/sent-event-records"), &sent)?;
+            let excluded = entry.excluded.load(Ordering::Relaxed).to_string();
+            set(&format!("{receiver}/excluded-event-records"), &excluded)?;
+            set(&format!("{receiver}/state"), "active")?;
+        }
+        Ok(())
+    }
+}
+
+/// `yang:date-and-time` in UTC.
+pub(super) fn date(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+impl StateProvider for Registry {
+    fn module(&self) -> &'static str {
+        "ietf-subscribed-notifications"
+    }
+
+    fn state(&self, into: &mut Tree) {
+        if let Err(error) = self.write(into) {
+            tracing::warn!(%error, "the subscriptions do not fit their module");
+        }
+    }
+}

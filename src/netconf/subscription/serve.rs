@@ -1,0 +1,204 @@
+//! The operations on subscriptions, as the server does them.
+
+use std::time::SystemTime;
+
+use super::registry::{Entry, Order, Terms, date};
+use super::{Established, Kind, Subscription, message};
+use crate::datastore::retrieval::Selection;
+use crate::datastore::{Author, View};
+use crate::model::error::{ErrorTag, Errors, RpcError};
+use crate::netconf::ops::subscribe;
+use crate::netconf::reply::Reply;
+use crate::netconf::rpc::{
+    CreateSubscription, EstablishSubscription, EventFilter, Filter, ModifySubscription, Rpc,
+    unknown_operation,
+};
+use crate::netconf::server::Server;
+use crate::protocol::xml::{write_declaration, write_leaf};
+
+const NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications";
+
+impl Server {
+    /// Does an operation on subscriptions, which the caller may execute.
+    pub(in crate::netconf) async fn subscribe(
+        &self,
+        caller: &Author,
+        rpc: Rpc,
+    ) -> Result<Reply, Errors> {
+        match rpc {
+            Rpc::CreateSubscription(request) => self.create(caller, request).await,
+            Rpc::EstablishSubscription(request) => self.establish(caller, request).await,
+            Rpc::ModifySubscription(request) => self.modify(caller, request).await,
+            Rpc::DeleteSubscription { id } => {
+                let own = |entry: &Entry| entry.session == caller.session;
+                self.order(id, own, Order::Delete)
+            }
+            Rpc::KillSubscription { id } => self.order(id, |_| true, Order::Kill),
+            other => Err(unknown_operation(other.name()).into()),
+        }
+    }
+
+    async fn create(&self, caller: &Author, request: CreateSubscription) -> Result<Reply, Errors> {
+        let times = (request.start, request.stop);
+        let check =
+            move |view: &View| subscribe::create_subscription(view, &request, SystemTime::now());
+        let selection = self.look(check).await?;
+        let (server, author) = (self.clone(), caller.clone());
+        let subscription = Subscription::new(Kind::Created, server, author, selection, times);
+        Ok(Reply::Subscribed(Box::new(subscription), String::new()))
+    }
+
+    async fn establish(
+        &self,
+        caller: &Author,
+        request: EstablishSubscription,
+    ) -> Result<Reply, Errors> {
+        let times = (request.start, request.stop);
+        let asked = request.clone();
+        let check =
+            move |view: &View| subscribe::establish_subscription(view, &asked, SystemTime::now());
+        let selection = self.look(check).await?;
+        let terms = Terms {
+            filter: shown(&request.filter, &selection),
+            stream: request.stream,
+            stop: request.stop,
+        };
+        let registry = self.registry().clone();
+        let most = self.limits().subscriptions;
+        let added = registry.add(caller.session, &caller.user, terms, most);
+        let Some((entry, orders)) = added else {
+            let words = format!("a session has at most {most} subscriptions");
+            let error = RpcError::application(ErrorTag::ResourceDenied, words);
+            let tag = "ietf-subscribed-notifications:insufficient-resources";
+            return Err(error.app_tag(tag).into());
+        };
+        let mut output = String::new();
+        leaf(&mut output, "id", &entry.id.to_string());
+        if let Some(revised) = request.start.and_then(|start| self.revised(start)) {
+            leaf(&mut output, "replay-start-time-revision", &date(revised));
+        }
+        let kind = Kind::Established(Established {
+            entry,
+            orders,
+            registry,
+        });
+        let (server, author) = (self.clone(), caller.clone());
+        let subscription = Subscription::new(kind, server, author, selection, times);
+        Ok(Reply::Subscribed(Box::new(subscription), output))
+    }
+
+    /// From when on there are events, if that is later than was asked for.
+    fn revised(&self, start: SystemTime) -> Option<SystemTime> {
+        let (created, aged) = self.stream().ages();
+        let first = aged.map_or(created, |aged| aged.max(created));
+        Some(first).filter(|first| *first > start)
+    }
+
+    async fn modify(&self, caller: &Author, request: ModifySubscription) -> Result<Reply, Errors> {
+        let entry = self.registry().find(request.id);
+        let entry = entry
+            .filter(|entry| entry.session == caller.session)
+            .ok_or_else(no_such_subscription)?;
+        subscribe::check_stop(request.stop, SystemTime::now())?;
+        let filter = request.filter.clone();
+        let selection = self
+            .look(move |view: &View| subscribe::selection(view, &filter))
+            .await?;
+        let terms = Terms {
+            stop: request.stop,
+            filter: shown(&request.filter, &selection),
+            ..entry.terms()
+        };
+        let order = Order::Modify {
+            notice: message::modified(entry.id, &terms, &element(&request.filter)),
+            selection,
+            stop: request.stop,
+        };
+        told(entry.order(order))?;
+        entry.set_terms(terms);
+        Ok(Reply::Ok)
+    }
+
+    fn order(
+        &self,
+        id: u32,
+        may: impl FnOnce(&Entry) -> bool,
+        order: Order,
+    ) -> Result<Reply, Errors> {
+        let entry = self.registry().find(id).filter(|entry| may(entry));
+        let entry = entry.ok_or_else(no_such_subscription)?;
+        told(entry.order(order))?;
+        // It is gone for everybody from now on; its session learns it before the next event.
+        self.registry().remove(id);
+        tracing::info!(
+            subscription = id,
+            session = entry.session,
+            user = entry.user,
+            "subscription ended"
+        );
+        Ok(Reply::Ok)
+    }
+}
+
+fn leaf(output: &mut String, name: &str, value: &str) {
+    output.push('<');
+    output.push_str(name);
+    write_declaration(output, "", NAMESPACE);
+    output.push('>');
+    output.push_str(value);
+    output.push_str("</");
+    output.push_str(name);
+    output.push('>');
+}
+
+/// What the state shows of a filter.
+fn shown(filter: &EventFilter, selection: &Selection) -> Option<(&'static str, String)> {
+    match (filter, selection) {
+        (EventFilter::Named(name), _) => Some(("stream-filter-name", name.clone())),
+        (EventFilter::Own(_), Selection::XPath(expression)) => {
+            Some(("stream-xpath-filter", expression.text().to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// The element of a filter as it was given.
+fn element(filter: &EventFilter) -> String {
+    let mut xml = String::new();
+    match filter {
+        EventFilter::None => {}
+        EventFilter::Named(name) => write_leaf(&mut xml, "stream-filter-name", name),
+        EventFilter::Own(Filter::Subtree(inside)) => {
+            xml.push_str("<stream-subtree-filter>");
+            xml.push_str(inside);
+            xml.push_str("</stream-subtree-filter>");
+        }
+        EventFilter::Own(Filter::XPath {
+            expression,
+            declared,
+        }) => {
+            xml.push_str("<stream-xpath-filter");
+            let prefixes = declared.iter().filter(|(prefix, _)| !prefix.is_empty());
+            prefixes.for_each(|(prefix, uri)| write_declaration(&mut xml, prefix, uri));
+            xml.push('>');
+            xml.push_str(&quick_xml::escape::escape(expression.as_str()));
+            xml.push_str("</stream-xpath-filter>");
+        }
+    }
+    xml
+}
+
+fn no_such_subscription() -> RpcError {
+    subscribe::unsupported(
+        "no-such-subscription",
+        "there is no such subscription, or it is not one of this session",
+    )
+}
+
+fn told(is_told: bool) -> Result<(), RpcError> {
+    let words = "the subscription is not done with what it was told before, try again";
+    match is_told {
+        true => Ok(()),
+        false => Err(RpcError::application(ErrorTag::ResourceDenied, words)),
+    }
+}
