@@ -25,6 +25,7 @@ pub mod xpath;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -60,7 +61,7 @@ pub struct Author {
     /// Whether access control does not apply: the recovery session (RFC 8341, section 3.5.2).
     pub recovery: bool,
     /// The address he comes from, where he comes over the network.
-    pub host: Option<String>,
+    pub host: Option<IpAddr>,
     /// What the change comes from, such as `netconf`.
     pub source: &'static str,
     /// When it was asked for.

@@ -66,7 +66,7 @@ impl Open {
             user: self.peer.user.clone(),
             groups: self.peer.groups.clone(),
             recovery: self.recovery,
-            host: self.peer.source.clone(),
+            host: self.peer.source.as_deref().and_then(|at| at.parse().ok()),
             source: "netconf",
             at: SystemTime::now(),
         }

@@ -50,7 +50,7 @@ impl Writer {
         self.set(&format!("{below}username"), &by.user)?;
         self.set(&format!("{below}session-id"), &by.session.to_string())?;
         match &by.host {
-            Some(host) => self.set(&format!("{below}source-host"), host),
+            Some(host) => self.set(&format!("{below}source-host"), &host.to_string()),
             None => Ok(()),
         }
     }

@@ -5,10 +5,11 @@ mod subscribed;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use tether::netconf::session::Peer;
 use tether::protocol::client::{Client, ClientError, ReportedError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::support::served::{Served, Session};
+use crate::support::served::{Served, Session, peer};
 use crate::support::{Device, Plain, cloud_management, soon};
 
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:netconf:notification:1.0";
@@ -243,6 +244,26 @@ async fn sessions_come_and_go_with_a_reason() {
     drop(device.login("admin").await);
     let told = next(&mut listener, "netconf-session-end").await;
     assert!(told.contains("<termination-reason>dropped<"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_no_address_is_left_out() {
+    let device = Served::start();
+    let mut listener = device.login("admin").await;
+    subscribe(&mut listener, "").await;
+    for (source, host) in [
+        ("192.0.2.7", Some("<source-host>192.0.2.7</source-host>")),
+        ("cloud-tunnel", None),
+    ] {
+        let peer = Peer {
+            source: Some(source.to_owned()),
+            ..peer("admin")
+        };
+        let _session = device.login_as(peer).await;
+        let told = next(&mut listener, "netconf-session-start").await;
+        assert_eq!(told.contains("<source-host>"), host.is_some(), "{told}");
+        assert!(told.contains(host.unwrap_or_default()), "{told}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
