@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::datastore::driver::Handle;
-use crate::datastore::events::{Announcer, Stream};
+use crate::datastore::events::Stream;
 use crate::datastore::store::{Loaded, Store, StoreError};
 use crate::datastore::subscriber::{ActionHandler, StateProvider};
 use crate::datastore::{Datastore, Parts};
@@ -39,7 +39,6 @@ use crate::model::settings::Limits;
 use crate::model::tree::Tree;
 use crate::netconf::server::{Events, Server};
 use crate::netconf::session;
-use crate::netconf::subscription::Registry;
 use crate::system::{Device, HardwareState, SystemState};
 use crate::transport::Serve;
 use crate::transport::control::ControlServer;
@@ -55,7 +54,7 @@ use crate::tunnel::{self, CloudConnection};
 use command::SystemCommand;
 use control::Asked;
 use discovery::Discovery;
-use events::{ConfiguredSubscriptions, EventStreams, Streams};
+use events::{ConfiguredSubscriptions, EventStreams, Hearing, Streams};
 use options::{Options, OptionsError};
 use sealer::DeviceSealer;
 use services::Services;
@@ -161,9 +160,9 @@ impl Agent {
 
         let (shutdown, stopping) = watch::channel(false);
         let services = Services::new();
-        let (stream, recorder) = events::open(&store)?;
+        let (hearing, announce) = Hearing::open(schema, &store)?;
         let discovery = Discovery::start(&stopping);
-        let told = stream.clone();
+        let told = hearing.events.stream.clone();
         let beside = (&services, &discovery);
         let setup = tunnel_setup(schema, &device, &loaded, &store, beside, told);
         let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
@@ -171,11 +170,6 @@ impl Agent {
 
         let (users, known_users) = Watched::new(paths::AUTHENTICATION, watched::users);
         let (limits, known_limits) = Watched::new(paths::LIMITS, watched::limits);
-        let hearing = Events {
-            stream: stream.clone(),
-            subscriptions: Registry::default(),
-        };
-        let (announce, announcer) = Announcer::start(schema, stream.clone());
         let parts = Parts {
             announce: Some(announce),
             subscribers: vec![
@@ -186,7 +180,7 @@ impl Agent {
                 Box::new(discovery.listed),
             ],
             actions: actions(&cloud, &options),
-            providers: providers(&device, cloud, &hearing),
+            providers: providers(&device, cloud, &hearing.events),
         };
         let sealer = Box::new(DeviceSealer(key));
         let started = Datastore::start(running, restore::next_commit(&loaded), sealer, parts);
@@ -203,9 +197,8 @@ impl Agent {
             }
         };
         let (handle, owner) = Handle::start(datastore, Arc::clone(&store));
-        let server = Server::new(handle, schema, known_limits.clone(), hearing);
-
-        events::tell_of_news(schema, &store, &loaded, server.capabilities(), &stream);
+        let server = Server::new(handle, schema, known_limits.clone(), hearing.events.clone());
+        hearing.tell_of_news(schema, &store, &loaded, server.capabilities());
 
         let serve = serve(&server, &known_limits);
         let ssh = SshServer::new(SshParts {
@@ -226,11 +219,7 @@ impl Agent {
         parts.spawn(doors.control.run(handler, stopping.clone()));
         parts.spawn(services.run(ssh.clone()));
         parts.spawn(async move { ssh.run(doors.listeners).await });
-        parts.spawn(events::bound(stream, known_limits, stopping.clone()));
-        if let Some(recorder) = recorder {
-            parts.spawn(recorder.run(stopping.clone()));
-        }
-        parts.spawn(async move { drop(announcer.await) });
+        hearing.run(&mut parts, known_limits, &stopping);
         parts.spawn(async move { drop(owner.await) });
         for task in discovery.tasks.into_iter().chain([driver]) {
             parts.spawn(async move { drop(task.await) });

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
-use crate::datastore::events::{Bounds, NETCONF, Recorder, Stream, notices};
+use crate::datastore::events::{Announce, Announcer, Bounds, NETCONF, Recorder, Stream, notices};
 use crate::datastore::store::{EventStore, Loaded, Store, StoreError};
 use crate::datastore::subscriber::{Change, ConfigSubscriber, Prepared, StateProvider};
 use crate::model::error::{ErrorTag, RpcError};
@@ -15,6 +16,8 @@ use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::settings::Limits;
 use crate::model::tree::Tree;
+use crate::netconf::server::Events;
+use crate::netconf::subscription::Registry;
 
 /// Under which the store keeps what the last start announced.
 const ANNOUNCED_KEY: &str = "announced";
@@ -27,11 +30,96 @@ struct Announced {
     capabilities: Vec<String>,
 }
 
-/// The stream, with the events of earlier runs, and what writes it to the disk.
-///
-/// # Errors
-/// What the disk says.
-pub(super) fn open(store: &Store) -> Result<(Stream, Option<Recorder>), StoreError> {
+/// What goes on of it while the agent runs.
+pub(super) struct Hearing {
+    /// What sessions hear of.
+    pub events: Events,
+    recorder: Option<Recorder>,
+    announcer: JoinHandle<()>,
+}
+
+impl Hearing {
+    /// The stream, with the events of earlier runs; and how changes of the datastores are announced in it.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn open(schema: Schema, store: &Store) -> Result<(Self, Announce), StoreError> {
+        let (stream, recorder) = open(store)?;
+        let (announce, announcer) = Announcer::start(schema, stream.clone());
+        let hearing = Self {
+            events: Events {
+                stream,
+                subscriptions: Registry::default(),
+            },
+            recorder,
+            announcer,
+        };
+        Ok((hearing, announce))
+    }
+
+    /// Tells what this start announces and the last one did not: capabilities (RFC 6470), the set of modules (RFC 8525). The
+    /// first start has nothing to compare with.
+    pub fn tell_of_news(
+        &self,
+        schema: Schema,
+        store: &Store,
+        loaded: &Loaded,
+        capabilities: &[String],
+    ) {
+        let stream = &self.events.stream;
+        let now = Announced {
+            content_id: schema.content_id().to_owned(),
+            capabilities: capabilities.to_vec(),
+        };
+        let before = loaded.meta.get(ANNOUNCED_KEY);
+        let before = before.and_then(|stored| serde_json::from_slice::<Announced>(stored).ok());
+        if before.as_ref() == Some(&now) {
+            return;
+        }
+        if let Some(before) = before {
+            let changes = notices::capability_change(schema, &before.capabilities, capabilities);
+            let library = (before.content_id != now.content_id)
+                .then(|| notices::library_update(schema))
+                .transpose();
+            for notice in [changes, library] {
+                match notice {
+                    Ok(notice) => notice
+                        .into_iter()
+                        .for_each(|notice| stream.publish(SystemTime::now(), notice, None)),
+                    Err(error) => tracing::warn!(%error, "an event does not fit its module"),
+                }
+            }
+        }
+        let stored = serde_json::to_vec(&now)
+            .map_err(|error| error.to_string())
+            .and_then(|text| {
+                let change = (ANNOUNCED_KEY.to_owned(), Some(text));
+                store.put_meta(&[change]).map_err(|error| error.to_string())
+            });
+        if let Err(error) = stored {
+            tracing::warn!(
+                error,
+                "what was announced cannot be stored: the next start tells of it again"
+            );
+        }
+    }
+
+    /// Runs its tasks among the others of the agent.
+    pub fn run(
+        self,
+        parts: &mut JoinSet<()>,
+        limits: watch::Receiver<Arc<Limits>>,
+        stop: &watch::Receiver<bool>,
+    ) {
+        parts.spawn(bound(self.events.stream, limits, stop.clone()));
+        if let Some(recorder) = self.recorder {
+            parts.spawn(recorder.run(stop.clone()));
+        }
+        parts.spawn(async move { drop(self.announcer.await) });
+    }
+}
+
+fn open(store: &Store) -> Result<(Stream, Option<Recorder>), StoreError> {
     let now = SystemTime::now();
     let bounds = bounds(&Limits::default());
     let Some(directory) = store.directory() else {
@@ -43,54 +131,8 @@ pub(super) fn open(store: &Store) -> Result<(Stream, Option<Recorder>), StoreErr
     Ok((stream, Some(recorder)))
 }
 
-/// Tells what this start announces and the last one did not: capabilities (RFC 6470), the set of modules (RFC 8525). The
-/// first start has nothing to compare with.
-pub(super) fn tell_of_news(
-    schema: Schema,
-    store: &Store,
-    loaded: &Loaded,
-    capabilities: &[String],
-    stream: &Stream,
-) {
-    let now = Announced {
-        content_id: schema.content_id().to_owned(),
-        capabilities: capabilities.to_vec(),
-    };
-    let before = loaded.meta.get(ANNOUNCED_KEY);
-    let before = before.and_then(|stored| serde_json::from_slice::<Announced>(stored).ok());
-    if before.as_ref() == Some(&now) {
-        return;
-    }
-    if let Some(before) = before {
-        let changes = notices::capability_change(schema, &before.capabilities, capabilities);
-        let library = (before.content_id != now.content_id)
-            .then(|| notices::library_update(schema))
-            .transpose();
-        for notice in [changes, library] {
-            match notice {
-                Ok(notice) => notice
-                    .into_iter()
-                    .for_each(|notice| stream.publish(SystemTime::now(), notice, None)),
-                Err(error) => tracing::warn!(%error, "an event does not fit its module"),
-            }
-        }
-    }
-    let stored = serde_json::to_vec(&now)
-        .map_err(|error| error.to_string())
-        .and_then(|text| {
-            let change = (ANNOUNCED_KEY.to_owned(), Some(text));
-            store.put_meta(&[change]).map_err(|error| error.to_string())
-        });
-    if let Err(error) = stored {
-        tracing::warn!(
-            error,
-            "what was announced cannot be stored: the next start tells of it again"
-        );
-    }
-}
-
 /// Has the log keep to the limits of the configuration.
-pub(super) async fn bound(
+async fn bound(
     stream: Stream,
     mut limits: watch::Receiver<Arc<Limits>>,
     mut stop: watch::Receiver<bool>,

@@ -412,7 +412,7 @@ where
             Ok(Reply::Ok) => reply::write(head, ""),
             Ok(Reply::Output(output)) => reply::write(head, &output),
             Ok(Reply::Subscribed(subscription, output)) => {
-                self.subscriptions.add(subscription);
+                self.subscriptions.add(*subscription);
                 reply::write(head, &output)
             }
             Err(errors) => {

@@ -8,14 +8,14 @@ use crate::netconf::rpc::Rpc;
 use crate::netconf::subscription::{Next, Subscription};
 
 #[derive(Default)]
-pub(super) struct Subscriptions(Vec<Box<Subscription>>);
+pub(super) struct Subscriptions(Vec<Subscription>);
 
 impl Subscriptions {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn add(&mut self, subscription: Box<Subscription>) {
+    pub(super) fn add(&mut self, subscription: Subscription) {
         self.0.push(subscription);
     }
 
