@@ -9,13 +9,14 @@
 //! ```
 //!
 //! A state carries its own data and its own deadline, so leaving it disarms it. Every action that is answered carries a
-//! number which its reply echoes; the machine waits for exactly one number at a time, and one arm of [`Tunnel::handle`]
-//! drops all others. The driver executes actions and reports events; it decides nothing.
+//! number which its reply echoes; on each line – the main one, and the probe of the primary beside a tunnel on a backup
+//! server – exactly one number is waited for, and `Tunnel::hear` drops all others. The driver executes actions and reports
+//! events; it decides nothing.
 //!
 //! `machine/event.rs` is the interface. `machine/course.rs` walks from the lookup to the 101, `machine/attempt.rs` says
-//! what that means for the tunnel, `machine/established.rs` lives from there on, `machine/primary.rs` leads back from a backup server, `machine/network.rs` hears of the device's own network, `machine/retry.rs` decides when and where
-//! the next attempt goes, `machine/unbinding.rs` keeps the unbinding code, `machine/announce.rs` says what is told of it
-//! all.
+//! what that means for the tunnel, `machine/established.rs` lives from there on, `machine/primary.rs` leads back from a
+//! backup server, `machine/network.rs` hears of the device's own network, `machine/retry.rs` decides when and where the
+//! next attempt goes, `machine/unbinding.rs` keeps the unbinding code, `machine/announce.rs` says what is told of it all.
 
 mod announce;
 mod attempt;
