@@ -34,12 +34,14 @@ use crate::tunnel::record::{Record, TunnelStore};
 use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
 use crate::tunnel::service::{Modules, Order as ServiceOrder, Registration};
 use crate::tunnel::state::Traffic;
+use crate::tunnel::wire::DeviceMessage;
 pub use gate::Answered;
 pub use handle::{Command, Handle, Reserved};
 use handle::{clocks, telemetry};
 pub use line::Identity;
 use line::{Device, Order, Request};
 use lines::Lines;
+use saver::{Stored, Version};
 
 /// Commands that wait; a commit that finds no room is refused.
 const COMMANDS: usize = 64;
@@ -111,8 +113,12 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         .register(TELEMETRY, telemetry.clone())
         .map(Registration::for_good);
     let (replies, replied) = mpsc::channel(REPLIES);
-    let (records, to_save) = watch::channel(setup.record);
-    let saver = tokio::spawn(saver::save(to_save, setup.store));
+    let (records, to_save) = watch::channel(Version {
+        number: 0,
+        record: setup.record,
+    });
+    let (saved, stored) = watch::channel(0);
+    let saver = tokio::spawn(saver::save(to_save, saved, setup.store));
     let driver = Driver {
         tunnel,
         device: Arc::new(Device {
@@ -132,6 +138,7 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         replies: Replies(replies),
         status,
         records,
+        stored,
         telemetry,
         announce: setup.announce,
     };
@@ -187,7 +194,9 @@ struct Driver {
     tasks: JoinSet<()>,
     replies: Replies,
     status: watch::Sender<Arc<CloudStatus>>,
-    records: watch::Sender<Record>,
+    records: watch::Sender<Version>,
+    /// The number of the last record on the disk.
+    stored: watch::Receiver<u64>,
     telemetry: Arc<Telemetry>,
     announce: Announce,
 }
@@ -300,9 +309,11 @@ impl Driver {
                 password,
                 unbinding_code,
             } => {
+                let stored = unbinding_code.is_some().then(|| self.last_stored());
                 let request = Request::Authenticate {
                     password,
                     unbinding_code,
+                    stored,
                 };
                 self.request(line, attempt, request);
             }
@@ -325,7 +336,11 @@ impl Driver {
                 url,
                 token,
             } => self.request(Line::Main, attempt, Request::Upgrade { url, token }),
-            Action::Send(message) => self.order(Line::Main, Order::Send(message)),
+            Action::Send(message) => {
+                let is_code = matches!(message, DeviceMessage::Unbind { .. });
+                let stored = is_code.then(|| self.last_stored());
+                self.order(Line::Main, Order::Send { message, stored });
+            }
             Action::Close(code) => self.close(code),
             Action::Promote => self.promote(),
             Action::Abort(line) => self.abort(line),
@@ -407,10 +422,17 @@ impl Driver {
 
     fn remember(&self, change: impl FnOnce(&mut Record)) {
         let clocks = clocks(self.device.surroundings.clock);
-        self.records.send_modify(|record| {
-            change(record);
-            *record = std::mem::take(record).dated(clocks);
+        self.records.send_modify(|version| {
+            version.number += 1;
+            change(&mut version.record);
+            version.record = std::mem::take(&mut version.record).dated(clocks);
         });
+    }
+
+    /// For a code, which leaves only once the record with it is stored: else it would have another number, or none, after
+    /// a crash (cloud-protocol.md, "Unbinding").
+    fn last_stored(&self) -> Stored {
+        Stored::new(self.records.borrow().number, self.stored.clone())
     }
 
     async fn wait_for_goodbyes(&mut self) {

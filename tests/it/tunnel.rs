@@ -29,12 +29,13 @@ pub const SERIAL: &str = "210235A1XXX000000001";
 const PASSWORD: &str = "cloud-Pa55";
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Keeps the last record.
+/// Keeps the last record, on a disk that takes so long.
 #[derive(Default)]
-pub struct Memory(Mutex<Vec<u8>>);
+pub struct Memory(Mutex<Vec<u8>>, Duration);
 
 impl TunnelStore for Memory {
     fn save(&self, record: &[u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        std::thread::sleep(self.1);
         *self.0.lock().unwrap() = record.to_vec();
         Ok(())
     }
@@ -367,6 +368,24 @@ async fn a_code_given_while_the_tunnel_is_down_is_kept_and_sent_after_a_restart(
     let store = pair.end().await;
     let record = Record::from_bytes(&store.0.lock().unwrap(), SERIAL);
     assert_eq!(record.unbinding.state, UnbindingState::Accepted);
+}
+
+#[tokio::test]
+async fn a_code_leaves_once_it_is_stored_with_its_number() {
+    let disk = Memory(Mutex::default(), Duration::from_millis(300));
+    let device = device().bound_to("someone").unbinding_code("4711");
+    let mut pair = Pair::with_record(device, Arc::new(disk)).await;
+    // Within the authentication, since the device is another user's.
+    pair.commit(|settings| settings.code = Some("4711"));
+    pair.up().await;
+    // And on the live tunnel.
+    let mark = pair.cloud.mark();
+    pair.act(paths::UNBIND, &[("code", "4712")]);
+    pair.cloud_sees(mark, |what| matches!(what, What::Unbind { .. }))
+        .await;
+    let stored = pair.record().unbinding;
+    assert_eq!(stored.id, 2, "the cloud has it and the disk has not");
+    pair.end().await;
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tracing::debug;
 
 use super::Replies;
 use super::expiry::Expiry;
+use super::saver::Stored;
 use crate::model::settings::Secret;
 use crate::model::status::{LastDownReason, ServerCertificate};
 use crate::tunnel::machine::event::{Endpoint, StepError};
@@ -57,7 +58,11 @@ pub(super) enum Order {
     Request(Attempt, Request),
     /// The next request waits for this end, though not for long.
     After(oneshot::Receiver<()>),
-    Send(DeviceMessage),
+    Send {
+        message: DeviceMessage,
+        /// To be waited for before it leaves.
+        stored: Option<Stored>,
+    },
     Close(CloseCode),
 }
 
@@ -66,6 +71,8 @@ pub(super) enum Request {
     Authenticate {
         password: Option<Secret>,
         unbinding_code: Option<Secret>,
+        /// To be waited for before the code leaves.
+        stored: Option<Stored>,
     },
     Register {
         token: Secret,
@@ -200,7 +207,7 @@ async fn next_request(orders: &mut mpsc::Receiver<Order>) -> Option<(Attempt, Re
             }
             Order::Close(_) => return None,
             // There is nothing yet to send it on.
-            Order::Send(_) => {}
+            Order::Send { .. } => {}
         }
     }
 }
@@ -215,7 +222,11 @@ async fn make(
         Request::Authenticate {
             password,
             unbinding_code,
+            stored,
         } => {
+            if let Some(stored) = stored {
+                stored.reached().await;
+            }
             let request = AuthenticationRequest {
                 serial_number: identity.serial_number.clone(),
                 model: identity.model.clone(),
@@ -266,7 +277,10 @@ async fn converse(
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Some(Order::Send(message)) => {
+                Some(Order::Send { message, stored }) => {
+                    if let Some(stored) = stored {
+                        stored.reached().await;
+                    }
                     let message = Message::text(message.to_json().as_str());
                     if !matches!(timeout(WRITE_BOUND, socket.send(message)).await, Ok(Ok(()))) {
                         replies.main(attempt, Reply::Lost).await;
