@@ -3,7 +3,8 @@
 
 use yang5::ffi;
 
-use super::{Tree, c_string, failure, raw_context};
+use super::operation::{Parsed, parse};
+use super::{Tree, failure};
 use crate::model::error::Errors;
 use crate::model::schema::Schema;
 
@@ -13,27 +14,9 @@ impl Tree {
     /// # Errors
     /// Text that is no notification of these modules.
     pub fn parse_notification(schema: Schema, xml: &str) -> Result<Self, Errors> {
-        let text = c_string(xml)?;
-        let mut input = std::ptr::null_mut();
-        let mut tree = std::ptr::null_mut();
-        let mut node = std::ptr::null_mut();
-        failure::clear(schema);
-        // SAFETY: the text outlives both calls; what was parsed is ours.
-        let (code, tree) = unsafe {
-            ffi::ly_in_new_memory(text.as_ptr(), &mut input);
-            let code = ffi::lyd_parse_op(
-                raw_context(schema),
-                std::ptr::null_mut(),
-                input,
-                ffi::LYD_FORMAT::LYD_XML,
-                ffi::lyd_type::LYD_TYPE_NOTIF_YANG,
-                ffi::LYD_PARSE_STRICT,
-                &mut tree,
-                &mut node,
-            );
-            ffi::ly_in_free(input, 0);
-            (code, Self::adopt(schema, tree))
-        };
+        let Parsed { code, envelope, .. } = parse(schema, xml, ffi::lyd_type::LYD_TYPE_NOTIF_YANG)?;
+        // SAFETY: a fresh tree, or null; for a notification at the top it is all there is.
+        let tree = unsafe { Self::adopt(schema, envelope) };
         match code {
             ffi::LY_ERR::LY_SUCCESS => Ok(tree),
             _ => Err(failure::take(schema)),

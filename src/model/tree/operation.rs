@@ -17,34 +17,65 @@ pub struct Operation {
 // SAFETY: the pointer leads into the tree that goes with it; see Tree.
 unsafe impl Send for Operation {}
 
+/// What libyang made of a text; all of it is the caller's.
+pub(super) struct Parsed {
+    pub code: ffi::LY_ERR::Type,
+    /// What is around the operation or notification, or all there is.
+    pub envelope: *mut ffi::lyd_node,
+    /// The operation or notification itself.
+    pub node: *mut ffi::lyd_node,
+}
+
+/// Reads an rpc, action or notification.
+///
+/// # Errors
+/// A NUL byte.
+pub(super) fn parse(
+    schema: Schema,
+    text: &str,
+    kind: ffi::lyd_type::Type,
+) -> Result<Parsed, RpcError> {
+    let text = c_string(text)?;
+    let mut input = std::ptr::null_mut();
+    let mut envelope = std::ptr::null_mut();
+    let mut node = std::ptr::null_mut();
+    failure::clear(schema);
+    // SAFETY: the text outlives both calls.
+    let code = unsafe {
+        ffi::ly_in_new_memory(text.as_ptr(), &mut input);
+        let code = ffi::lyd_parse_op(
+            raw_context(schema),
+            std::ptr::null_mut(),
+            input,
+            ffi::LYD_FORMAT::LYD_XML,
+            kind,
+            ffi::LYD_PARSE_STRICT,
+            &mut envelope,
+            &mut node,
+        );
+        ffi::ly_in_free(input, 0);
+        code
+    };
+    Ok(Parsed {
+        code,
+        envelope,
+        node,
+    })
+}
+
 impl Operation {
     /// Reads a whole `<rpc>` message whose operation is an rpc of a module or an `<action>`.
     ///
     /// # Errors
     /// Unknown elements, wrong or missing input.
     pub fn parse(schema: Schema, message: &str) -> Result<Self, Errors> {
-        let text = c_string(message)?;
-        let mut input = std::ptr::null_mut();
-        let mut envelope = std::ptr::null_mut();
-        let mut node: *mut ffi::lyd_node = std::ptr::null_mut();
-        failure::clear(schema);
-        // SAFETY: the text outlives both calls; the envelope is freed here, the operation is ours.
-        let code = unsafe {
-            ffi::ly_in_new_memory(text.as_ptr(), &mut input);
-            let code = ffi::lyd_parse_op(
-                raw_context(schema),
-                std::ptr::null_mut(),
-                input,
-                ffi::LYD_FORMAT::LYD_XML,
-                ffi::lyd_type::LYD_TYPE_RPC_NETCONF,
-                ffi::LYD_PARSE_STRICT,
-                &mut envelope,
-                &mut node,
-            );
-            ffi::ly_in_free(input, 0);
-            ffi::lyd_free_all(envelope);
-            code
-        };
+        let Parsed {
+            code,
+            envelope,
+            node,
+        } = parse(schema, message, ffi::lyd_type::LYD_TYPE_RPC_NETCONF)?;
+        // SAFETY: the envelope is ours, or null; the operation is not in it.
+        unsafe { ffi::lyd_free_all(envelope) };
         if code != ffi::LY_ERR::LY_SUCCESS || node.is_null() {
             return Err(failure::take(schema));
         }
