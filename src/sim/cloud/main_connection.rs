@@ -86,7 +86,7 @@ impl MainConnection {
                     Err(fault) => Err(self.socket.end(fault).await),
                 },
                 Some(command) = inbox.recv() => self.obey(command).await,
-                () = conversation.control.ended() => Err(self.socket.close(1001, "going away").await),
+                () = conversation.control.drained() => Err(self.socket.close(1001, "going away").await),
             };
             if let Err(over) = step {
                 return over;

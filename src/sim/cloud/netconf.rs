@@ -112,7 +112,7 @@ pub(super) async fn serve(
         carried = carry(socket, near, &mut inbox, &go_away) => carried,
         () = multiplex(far, waiting, &go_away) => Carried::Close(1000, "yamux ended"),
         () = orphaned => Carried::Close(1008, "no main connection"),
-        () = conversation.control.ended() => Carried::Close(1001, "going away"),
+        () = conversation.control.drained() => Carried::Close(1001, "going away"),
     };
     match carried {
         Carried::Close(code, reason) => socket.close(code, reason).await,

@@ -80,6 +80,11 @@ impl Control {
         self.reached(|ending| ending == Ending::Now).await;
     }
 
+    /// Completes when the connection is to end in order, with a word; never when that is to be at once.
+    pub(super) async fn drained(&self) {
+        self.reached(|ending| ending == Ending::Drain).await;
+    }
+
     /// Completes when the connection is to end, in order or at once.
     pub(super) async fn ended(&self) {
         self.reached(|ending| ending != Ending::No).await;

@@ -108,7 +108,7 @@ impl Subconnection {
                 },
                 Some(command) = inbox.recv() => self.socket.obey(command).await,
                 () = &mut orphaned => Err(self.socket.close(1008, "no main connection").await),
-                () = conversation.control.ended() => Err(self.socket.close(1001, "going away").await),
+                () = conversation.control.drained() => Err(self.socket.close(1001, "going away").await),
             };
             if let Err(over) = step {
                 return over;
