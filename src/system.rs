@@ -1,8 +1,9 @@
 //! Layer 2: the device itself as ietf-system (RFC 7317) and ietf-hardware (RFC 8348) show it.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::datastore::subscriber::StateProvider;
+use crate::model::date_and_time;
 use crate::model::error::RpcError;
 use crate::model::paths;
 use crate::model::tree::Tree;
@@ -28,10 +29,6 @@ pub struct SystemState<N>(pub Device, pub N);
 /// Shows `/hardware`.
 pub struct HardwareState(pub Device);
 
-fn date_and_time(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 /// Sets each leaf; a value that its type refuses is left out, as it is no more than what the hardware says.
 fn show(into: &mut Tree, leaves: &[(String, Option<&str>)]) {
     for (path, value) in leaves.iter().filter(|(_, value)| value.is_some()) {
@@ -49,7 +46,10 @@ impl<N: Fn() -> DateTime<Utc> + Send + Sync> StateProvider for SystemState<N> {
         let Self(device, now) = self;
         let [name, release, version, machine] = &device.platform;
         let path = |leaf: &str| format!("{}/{leaf}", paths::SYSTEM_STATE);
-        let (now, boot) = (date_and_time(now()), date_and_time(device.boot_time));
+        let (now, boot) = (
+            date_and_time::seconds(now()),
+            date_and_time::seconds(device.boot_time),
+        );
         let leaves = [
             (path("platform/os-name"), Some(name.as_str())),
             (path("platform/os-release"), Some(release)),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -11,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::datastore::events::{Announce, Announcer, Bounds, NETCONF, Recorder, Stream, notices};
 use crate::datastore::store::{EventStore, Loaded, Store, StoreError};
 use crate::datastore::subscriber::{Change, ConfigSubscriber, Prepared, StateProvider};
+use crate::model::date_and_time;
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::paths;
 use crate::model::schema::Schema;
@@ -207,15 +207,14 @@ fn show(stream: &Stream, names: &StreamLeaves, into: &mut Tree) {
 }
 
 fn write(stream: &Stream, names: &StreamLeaves, into: &mut Tree) -> Result<(), RpcError> {
-    let date = |time| DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true);
     let entry = format!("{}/stream[name='{NETCONF}']", names.list);
     let mut set = |leaf: &str, value: &str| into.set(&format!("{entry}/{leaf}"), Some(value));
     set("description", "everything that happens in the agent")?;
     set(names.replay.0, names.replay.1)?;
     let (created, aged) = stream.ages();
-    set(names.created, &date(created))?;
+    set(names.created, &date_and_time::milliseconds(created))?;
     match aged {
-        Some(aged) => set(names.aged, &date(aged)),
+        Some(aged) => set(names.aged, &date_and_time::milliseconds(aged)),
         None => Ok(()),
     }
 }

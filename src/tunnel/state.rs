@@ -1,9 +1,8 @@
 //! The state container and the notifications of cloud-management as data trees.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use chrono::{DateTime, SecondsFormat, Utc};
-
+use crate::model::date_and_time;
 use crate::model::error::RpcError;
 use crate::model::paths::{self, CLOUD_STATE};
 use crate::model::schema::Schema;
@@ -66,7 +65,7 @@ impl<'a> Writer<'a> {
     }
 
     fn moment(&mut self, leaf: &str, at: Option<Moment>) {
-        let date = at.map(|at| date_and_time(self.clocks.date_of_moment(at)));
+        let date = at.map(|at| date_and_time::seconds(self.clocks.date_of_moment(at)));
         self.text(leaf, date);
     }
 
@@ -79,11 +78,6 @@ impl<'a> Writer<'a> {
     fn done(self) -> Result<(), RpcError> {
         self.error.map_or(Ok(()), Err)
     }
-}
-
-/// `yang:date-and-time` (RFC 6991, section 3), in UTC.
-pub(super) fn date_and_time(at: SystemTime) -> String {
-    DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Writes the state container.
@@ -275,7 +269,7 @@ fn all_servers_failed(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
     use crate::model::settings::Secret;

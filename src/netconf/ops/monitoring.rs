@@ -2,9 +2,8 @@
 
 use std::time::SystemTime;
 
-use chrono::{DateTime, SecondsFormat, Utc};
-
 use crate::datastore::{SessionId, Target, View};
+use crate::model::date_and_time;
 use crate::model::error::RpcError;
 use crate::model::paths;
 use crate::model::schema::Schema;
@@ -52,11 +51,6 @@ pub struct Monitoring {
     pub statistics: Statistics,
 }
 
-/// RFC 6991, `date-and-time`.
-fn date_and_time(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 impl Monitoring {
     /// Adds those parts of `/netconf-state` that `wanted` names, such as `sessions`.
     pub fn state(&self, datastore: &View, wanted: &dyn Fn(&str) -> bool, into: &mut Tree) {
@@ -99,7 +93,7 @@ impl Monitoring {
         let path = |leaf: &str| format!("{}/statistics/{leaf}", paths::NETCONF_STATE);
         into.set(
             &path("netconf-start-time"),
-            Some(&date_and_time(self.start_time)),
+            Some(&date_and_time::seconds(self.start_time)),
         )?;
         into.set(
             &path("in-bad-hellos"),
@@ -138,7 +132,10 @@ fn fill_datastores(datastore: &View, into: &mut Tree) -> Result<(), RpcError> {
                 &format!("{lock}/locked-by-session"),
                 Some(&holder.to_string()),
             )?;
-            into.set(&format!("{lock}/locked-time"), Some(&date_and_time(since)))?;
+            into.set(
+                &format!("{lock}/locked-time"),
+                Some(&date_and_time::seconds(since)),
+            )?;
         }
     }
     Ok(())
@@ -177,7 +174,7 @@ impl SessionState {
         }
         into.set(
             &format!("{path}/login-time"),
-            Some(&date_and_time(self.login_time)),
+            Some(&date_and_time::seconds(self.login_time)),
         )?;
         counters(into, &path, self.statistics)
     }

@@ -2,16 +2,15 @@
 
 use std::time::SystemTime;
 
-use chrono::{DateTime, SecondsFormat, Utc};
-
-use super::registry::{Terms, date};
+use super::registry::Terms;
+use crate::model::date_and_time;
 use crate::protocol::xml::write_leaf;
 
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications";
 
 /// The message of an event.
 pub fn write(at: SystemTime, content: &str) -> String {
-    let at = DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Millis, true);
+    let at = date_and_time::milliseconds(at);
     format!(
         "<notification xmlns=\"urn:ietf:params:xml:ns:netconf:notification:1.0\"><eventTime>{at}</eventTime>{content}</notification>"
     )
@@ -43,7 +42,11 @@ pub(super) fn modified(id: u32, terms: &Terms, filter: &str) -> String {
     let mut content = String::from(filter);
     write_leaf(&mut content, "stream", &terms.stream);
     if let Some(stop) = terms.stop {
-        write_leaf(&mut content, "stop-time", &date(stop));
+        write_leaf(
+            &mut content,
+            "stop-time",
+            &date_and_time::milliseconds(stop),
+        );
     }
     of_subscription("subscription-modified", id, &content)
 }

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use tokio::sync::mpsc;
 
 use crate::datastore::SessionId;
 use crate::datastore::retrieval::Selection;
 use crate::datastore::subscriber::StateProvider;
+use crate::model::date_and_time;
 use crate::model::error::RpcError;
 use crate::model::paths;
 use crate::model::tree::Tree;
@@ -147,7 +147,7 @@ impl Registry {
                 set(leaf, value)?;
             }
             if let Some(stop) = terms.stop {
-                set("stop-time", &date(stop))?;
+                set("stop-time", &date_and_time::milliseconds(stop))?;
             }
             set("encoding", "ietf-subscribed-notifications:encode-xml")?;
             // The receiver of a dynamic subscription is its session (RFC 8640, section 3).
@@ -163,11 +163,6 @@ impl Registry {
         }
         Ok(())
     }
-}
-
-/// `yang:date-and-time` in UTC.
-pub(super) fn date(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 impl StateProvider for Registry {

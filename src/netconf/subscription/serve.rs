@@ -2,10 +2,11 @@
 
 use std::time::SystemTime;
 
-use super::registry::{Entry, Order, Terms, date};
+use super::registry::{Entry, Order, Terms};
 use super::{Established, Kind, Subscription, message};
 use crate::datastore::retrieval::Selection;
 use crate::datastore::{Author, View};
+use crate::model::date_and_time;
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::netconf::ops::subscribe;
 use crate::netconf::reply::Reply;
@@ -75,7 +76,11 @@ impl Server {
         let mut output = String::new();
         leaf(&mut output, "id", &entry.id.to_string());
         if let Some(revised) = request.start.and_then(|start| self.revised(start)) {
-            leaf(&mut output, "replay-start-time-revision", &date(revised));
+            leaf(
+                &mut output,
+                "replay-start-time-revision",
+                &date_and_time::milliseconds(revised),
+            );
         }
         let kind = Kind::Established(Established {
             entry,

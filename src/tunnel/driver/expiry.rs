@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Interval, interval};
 use tracing::warn;
 
+use crate::model::date_and_time;
 use crate::model::status::ServerCertificate;
 use crate::tunnel::net::{ends_soon, not_after};
-use crate::tunnel::state::date_and_time;
 
 /// How often is looked at the date.
 const EVERY: Duration = Duration::from_secs(86_400);
@@ -52,12 +52,12 @@ impl Expiry {
                 Ending::Server(certificate) => warn!(
                     subject = certificate.subject,
                     issuer = certificate.issuer,
-                    not_after = date_and_time(certificate.not_after),
+                    not_after = date_and_time::seconds(certificate.not_after),
                     "the certificate of the cloud in use ends soon"
                 ),
                 Ending::Anchor(not_after) => {
                     warn!(
-                        not_after = date_and_time(not_after),
+                        not_after = date_and_time::seconds(not_after),
                         "a configured trust anchor ends soon"
                     );
                 }

@@ -2,8 +2,9 @@
 
 use std::time::SystemTime;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
+
+use crate::model::date_and_time;
 
 /// What stands inside a notification: one member, named `module:node` (RFC 7951, section 4).
 pub(super) type Content = Map<String, Value>;
@@ -18,7 +19,7 @@ pub(super) fn content(json: &str) -> Option<Content> {
 
 /// `{"ietf-restconf:notification":{"eventTime":…, …}}`
 pub(super) fn notification(at: SystemTime, mut content: Content) -> String {
-    content.insert("eventTime".into(), date_and_time(at).into());
+    content.insert("eventTime".into(), date_and_time::milliseconds(at).into());
     json!({ "ietf-restconf:notification": content }).to_string()
 }
 
@@ -27,11 +28,6 @@ pub(super) fn push_update(at: SystemTime, contents: Content) -> String {
     let update = json!({ "datastore-contents": contents });
     let update = Content::from_iter([("ietf-yang-push:push-update".to_owned(), update)]);
     notification(at, update)
-}
-
-/// `yang:date-and-time` (RFC 6991, section 3), in UTC.
-fn date_and_time(at: SystemTime) -> String {
-    DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 #[cfg(test)]
