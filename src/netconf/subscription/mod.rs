@@ -287,12 +287,8 @@ impl Subscription {
 
     /// What of an event the user may see.
     async fn visible(&self, event: &Event) -> Result<Option<Content>, Errors> {
-        let whole = Content {
-            xml: None,
-            tree: None,
-        };
         if self.author.recovery {
-            return Ok(Some(whole));
+            return Ok(Some(Content::default()));
         }
         let nacm = self.server.nacm().await?;
         let tree = event.content(self.server.schema())?;
@@ -304,7 +300,10 @@ impl Subscription {
             return Ok(None);
         }
         if nacm.shows_everything(&self.author) {
-            return Ok(Some(whole));
+            return Ok(Some(Content {
+                xml: None,
+                tree: Some(tree),
+            }));
         }
         self.pruned(event, &tree, &nacm)
     }
@@ -351,9 +350,12 @@ impl Subscription {
     }
 }
 
-/// What a user sees of an event: `None` where that is all there is.
+/// What a user sees of an event.
+#[derive(Default)]
 struct Content {
+    /// None where that is all there is.
     xml: Option<String>,
+    /// None where nobody had to read it so far.
     tree: Option<Snapshot>,
 }
 
