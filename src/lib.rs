@@ -8,7 +8,8 @@
 //!
 //! | layer | modules | what they are |
 //! | --- | --- | --- |
-//! | 5 | `main.rs`, [`sim`] | arguments → agent; the other end (a reference cloud), for tests and examples |
+//! | 6 | `main.rs` | arguments → an agent or a command |
+//! | 5 | [`arguments`], [`sim`] | what the binary is told; the other end (a reference cloud), for tests and examples |
 //! | 4 | [`agent`] | builds every part and wires the channels: the only file that knows them all |
 //! | 3 | [`transport`] | the doors: SSH and the local socket find out who the peer is and hand on a stream; programs beside the agent ask at the control socket |
 //! | 2 | [`netconf`], [`tunnel`], [`cli`], [`system`] | the server of RFC 6241, the cloud connection, the command line, the device; none knows another |
@@ -66,6 +67,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod agent;
+pub mod arguments;
 pub mod cli;
 pub mod datastore;
 pub mod dhcp;

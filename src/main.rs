@@ -4,63 +4,16 @@ use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use tether::agent::options::{LogFormat, Options};
 use tether::agent::{Agent, AgentError};
+use tether::arguments::{Arguments, Command};
 use tether::model::settings::Secret;
 use tether::model::tree::heap;
 use tether::transport::control::{self, Request};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
-
-/// The agent that a network element runs to be managed
-#[derive(Parser)]
-#[command(version, about)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Runs the agent in the foreground
-    Agent(Box<Options>),
-    /// Runs commands of the command line against the agent of this machine
-    Cli {
-        /// Unix socket of the agent [default: tether.sock in the state directory]
-        #[arg(long, value_name = "PATH")]
-        socket: Option<PathBuf>,
-        /// Command to run; several run in one session
-        #[arg(short, value_name = "COMMAND", required = true)]
-        command: Vec<String>,
-    },
-    /// Tells the agent what a DHCP client got on an interface; without a value: that it has nothing any more
-    DhcpEvent {
-        /// Network interface, one of discovery/dhcp
-        interface: String,
-        /// Domain of the cloud (option 253); an empty one is none
-        #[arg(long, value_name = "NAME")]
-        domain: Option<String>,
-        /// Read the password (option 252) from the first line of standard input; an empty one is none
-        #[arg(long)]
-        password_stdin: bool,
-        /// Control socket of the agent [default: control.sock in the state directory]
-        #[arg(long, value_name = "PATH")]
-        control: Option<PathBuf>,
-    },
-    /// Is a service of the cloud: COMMAND gets its subconnection on standard input and output, anew for each connection
-    Service {
-        /// Name of the service
-        name: String,
-        /// Control socket of the agent [default: control.sock in the state directory]
-        #[arg(long, value_name = "PATH")]
-        control: Option<PathBuf>,
-        /// Program and its arguments
-        #[arg(last = true, required = true)]
-        command: Vec<String>,
-    },
-}
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {

@@ -3,7 +3,7 @@
 use crate::source::{SourceFile, files, literals};
 
 /// The layer of each module at the top; what is not named here has no business there.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 15] = [
     ("model", 0),
     ("datastore", 1),
     ("protocol", 1),
@@ -15,9 +15,10 @@ const LAYERS: [(&str, u8); 14] = [
     ("system", 2),
     ("transport", 3),
     ("agent", 4),
-    ("main", 5),
+    ("arguments", 5),
     ("sim", 5),
-    ("lib", 6),
+    ("main", 6),
+    ("lib", 7),
 ];
 
 /// The files that may touch tokio, sockets, files, the clock and randomness. A name that ends in `/` is a folder.
