@@ -23,6 +23,7 @@ mod constraints;
 mod cursor;
 mod defaults;
 mod diff;
+mod edit_form;
 mod expression;
 mod extension;
 mod failure;
@@ -152,6 +153,15 @@ impl Tree {
     /// Unknown elements, wrong values, state data; XML that is not well-formed.
     pub fn parse_config(schema: Schema, xml: &str) -> Result<Self, Errors> {
         let options = ffi::LYD_PARSE_ONLY | ffi::LYD_PARSE_STRICT | ffi::LYD_PARSE_NO_STATE;
+        Self::parse(schema, xml, Format::Xml, options)
+    }
+
+    /// Reads state in XML, else as [`Tree::parse_config`].
+    ///
+    /// # Errors
+    /// Unknown elements, wrong values; XML that is not well-formed.
+    pub fn parse_state(schema: Schema, xml: &str) -> Result<Self, Errors> {
+        let options = ffi::LYD_PARSE_ONLY | ffi::LYD_PARSE_STRICT;
         Self::parse(schema, xml, Format::Xml, options)
     }
 
