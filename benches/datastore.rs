@@ -54,7 +54,9 @@ fn edit_and_commit(datastore: &mut Datastore, keepalive: usize) {
         groups: Vec::new(),
         recovery: true,
         host: None,
+        transport: None,
         source: "netconf",
+        comment: None,
         at: SystemTime::UNIX_EPOCH,
     };
     let edit = cloud(&format!(

@@ -172,6 +172,7 @@ impl Agent {
         let (limits, known_limits) = Watched::new(paths::LIMITS, watched::limits);
         let parts = Parts {
             announce: Some(announce),
+            history: std::mem::take(&mut loaded.history).into_iter().collect(),
             subscribers: vec![
                 Box::new(users),
                 Box::new(limits),
@@ -183,7 +184,7 @@ impl Agent {
             providers: providers(&device, cloud, &hearing.events),
         };
         let sealer = Box::new(DeviceSealer(key));
-        let started = Datastore::start(running, restore::next_commit(&loaded), sealer, parts);
+        let started = Datastore::start(running, loaded.next_commit, sealer, parts);
         let kept = started
             .map_err(stored)
             .and_then(|datastore| restore::keep_first(&store, &loaded, datastore));

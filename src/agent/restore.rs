@@ -1,19 +1,20 @@
 //! The configuration that the store holds, and what a start has to make good first.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::datastore::commit::CONFIRMED_COMMIT;
 use crate::datastore::confirm::BASE_KEY;
 use crate::datastore::startup::DELETED_KEY;
 use crate::datastore::store::{CommitRecord, Loaded, Store};
-use crate::datastore::{Datastore, Target};
+use crate::datastore::{Author, Datastore, Target};
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::schema::Schema;
 use crate::model::tree::{Diff, Tree};
 
 use super::{AgentError, stored};
 
-/// The source of the commit by which the configuration of a first start takes the place of a deleted one.
+/// The source of the commit that is the configuration of a first start.
 const FACTORY_DEFAULT: &str = "factory-default";
 
 /// The configuration after all that is stored.
@@ -62,6 +63,7 @@ pub(super) fn take_back(
         );
         loaded.next_commit += 1;
         loaded.diffs.push(record.diff.clone());
+        loaded.history.push(record.clone());
         if let Err(error) = store.commit(&record, &done) {
             // The mark stays with it: whatever becomes of this agent, the next falls back to the same.
             tracing::error!(%error, "that cannot be stored yet; no commit can until it is");
@@ -77,11 +79,6 @@ pub(super) fn is_first_start(loaded: &Loaded) -> bool {
     loaded.is_first_start() || loaded.meta.contains_key(DELETED_KEY)
 }
 
-/// The number of the next commit, once the configuration of a first start is kept.
-pub(super) fn next_commit(loaded: &Loaded) -> u64 {
-    loaded.next_commit + u64::from(!loaded.is_first_start() && is_first_start(loaded))
-}
-
 /// Stores the configuration of a first start. Not before every part has taken it: a factory default that one of them
 /// refuses would else be refused for ever.
 ///
@@ -90,16 +87,15 @@ pub(super) fn next_commit(loaded: &Loaded) -> u64 {
 pub(super) fn keep_first(
     store: &Store,
     loaded: &Loaded,
-    datastore: Datastore,
+    mut datastore: Datastore,
 ) -> Result<Datastore, AgentError> {
-    let first = datastore.config(Target::Startup);
-    if loaded.is_first_start() {
-        store.snapshot(0, first.to_xml().as_bytes())?;
-    } else if is_first_start(loaded) {
+    if is_first_start(loaded) {
+        let first = datastore.config(Target::Startup);
         let nothing = Tree::new(datastore.schema());
         let diff = nothing.diff(first).map_err(AgentError::Stored)?;
         let record = record(loaded.next_commit, FACTORY_DEFAULT, &diff);
         store.commit(&record, &[(DELETED_KEY.to_owned(), None)])?;
+        datastore.remember(Arc::new(record));
     }
     Ok(datastore)
 }
@@ -112,16 +108,8 @@ fn kept(mark: &[u8], loaded: &Loaded) -> Option<usize> {
     (kept <= loaded.diffs.len()).then_some(kept)
 }
 
-fn record(id: u64, source: &str, diff: &Diff) -> CommitRecord {
-    CommitRecord {
-        id,
-        at: SystemTime::now(),
-        user: String::new(),
-        session: None,
-        source: source.to_owned(),
-        comment: None,
-        diff: diff.to_text().into_bytes(),
-    }
+fn record(id: u64, source: &'static str, diff: &Diff) -> CommitRecord {
+    CommitRecord::new(id, &Author::agent(source, SystemTime::now()), diff)
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -23,7 +23,7 @@ use super::confirm::{BASE_KEY, Effect, Request};
 use super::draft::{Draft, Next};
 use super::events::{Announced, What};
 use super::nacm::Nacm;
-use super::store::MetaChange;
+use super::store::{CommitRecord, MetaChange};
 use super::subscriber::{Change, ConfigSubscriber, Prepared};
 use super::{Author, Datastore, Target};
 
@@ -47,7 +47,7 @@ pub struct Staged {
     /// What lies beside the configuration and changes with it, in the same transaction.
     pub beside: Vec<MetaChange>,
     /// None when what is stored stays as it is: nothing changes, or only a running that is not durable by itself.
-    pub(super) record: Option<StagedRecord>,
+    pub(super) record: Option<Arc<CommitRecord>>,
     /// None when running stays as it is, as when a confirmed commit is confirmed and nothing else.
     pub(super) change: Option<StagedChange>,
     /// None when startup stays as it is.
@@ -56,15 +56,9 @@ pub struct Staged {
     pub(super) empties_candidate: bool,
 }
 
-/// What is stored.
-pub(super) struct StagedRecord {
-    id: u64,
-    diff: String,
-}
-
 /// What running becomes.
 pub(super) struct StagedChange {
-    record: Option<StagedRecord>,
+    record: Option<Arc<CommitRecord>>,
     running: Next,
     diff: Diff,
     nacm: Arc<Nacm>,
@@ -72,10 +66,9 @@ pub(super) struct StagedChange {
 }
 
 impl Staged {
-    /// The number of the commit and the difference to what is stored, as text that `Diff::parse` reads.
-    pub fn record(&self) -> Option<(u64, &str)> {
-        let record = self.record.as_ref()?;
-        Some((record.id, &record.diff))
+    /// What the history keeps of the commit: the difference is one to what is stored.
+    pub fn record(&self) -> Option<&CommitRecord> {
+        self.record.as_deref()
     }
 
     /// Whether there is anything to store: another deadline of a confirmed commit is not.
@@ -175,7 +168,7 @@ impl Datastore {
         if !by.recovery {
             self.nacm.check(by, &diff)?;
         }
-        self.prepare(draft, diff)
+        self.prepare(draft, diff, by)
     }
 
     /// Validates a configuration.
@@ -201,10 +194,15 @@ impl Datastore {
             "a confirmed commit is taken back"
         );
         let diff = self.running.diff(&base)?;
-        self.prepare(base.into(), diff)
+        self.prepare(base.into(), diff, by)
     }
 
-    fn prepare(&mut self, draft: Draft, diff: Diff) -> Result<Option<StagedChange>, Errors> {
+    fn prepare(
+        &mut self,
+        draft: Draft,
+        diff: Diff,
+        by: &Author,
+    ) -> Result<Option<StagedChange>, Errors> {
         if diff.is_empty() {
             return Ok(None);
         }
@@ -214,7 +212,7 @@ impl Datastore {
             false => Arc::clone(&self.nacm),
         };
         Ok(Some(StagedChange {
-            record: self.startup.is_none().then(|| self.record(&diff)),
+            record: self.startup.is_none().then(|| self.record(by, &diff)),
             diff,
             nacm,
             running: draft.into(),
@@ -263,11 +261,8 @@ impl Datastore {
         scope
     }
 
-    pub(super) fn record(&self, diff: &Diff) -> StagedRecord {
-        StagedRecord {
-            id: self.next_commit,
-            diff: diff.to_text(),
-        }
+    pub(super) fn record(&self, by: &Author, diff: &Diff) -> Arc<CommitRecord> {
+        Arc::new(CommitRecord::new(self.next_commit, by, diff))
     }
 
     /// What is left to do of a commit to which all have agreed.
@@ -333,8 +328,8 @@ impl Datastore {
         if staged.empties_candidate {
             self.candidate = None;
         }
-        if let Some(record) = &staged.record {
-            self.next_commit = record.id + 1;
+        if let Some(record) = staged.record {
+            self.remember(record);
         }
         let by = staged.by;
         if staged.startup.is_some() {
@@ -386,6 +381,12 @@ impl Datastore {
             self.candidate = Some(kept?.rebased(&self.running, constraints)?);
         }
         Ok(())
+    }
+
+    /// Takes note of a commit that is stored.
+    pub fn remember(&mut self, record: Arc<CommitRecord>) {
+        self.next_commit = record.id + 1;
+        self.history.push(record);
     }
 
     /// The number the next commit bears.

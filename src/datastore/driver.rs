@@ -15,8 +15,8 @@ use tokio::task::JoinHandle;
 
 use crate::model::error::{ErrorTag, Errors, RpcError};
 
-use super::store::{CommitRecord, Store, StoreError};
-use super::{Author, Datastore, SessionId, Staged, Step, View};
+use super::store::{Store, StoreError};
+use super::{Datastore, SessionId, Staged, Step, View};
 
 /// How long until what a broken disk left is taken out again.
 const SETTLE_AGAIN: Duration = Duration::from_secs(10);
@@ -332,7 +332,7 @@ impl Owner {
     }
 
     fn store_step(&self, staged: Box<Staged>, answer: Option<Answer>) -> Storing {
-        let record = record(&staged);
+        let record = staged.record.clone();
         let beside = staged.beside.clone();
         let store = Arc::clone(&self.store);
         let task = tokio::task::spawn_blocking(move || {
@@ -374,7 +374,7 @@ impl Owner {
         };
         let by = &staged.by;
         tracing::info!(
-            commit = staged.record().map(|(id, _)| id),
+            commit = staged.record().map(|record| record.id),
             user = by.user,
             session = by.session,
             source = by.source,
@@ -452,26 +452,6 @@ fn reply(answer: Option<Answer>, done: Result<(), Errors>) {
     if let Some(answer) = answer {
         drop(answer.send(done));
     }
-}
-
-/// What the history keeps of a commit; none if running stays as it is.
-fn record(staged: &Staged) -> Option<CommitRecord> {
-    let (id, diff) = staged.record()?;
-    let Author {
-        session,
-        user,
-        source,
-        ..
-    } = &staged.by;
-    Some(CommitRecord {
-        id,
-        at: staged.by.at,
-        user: user.clone(),
-        session: Some(*session).filter(|session| *session != 0),
-        source: (*source).to_owned(),
-        comment: None,
-        diff: diff.as_bytes().to_vec(),
-    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod driver;
 pub mod edit;
 pub mod events;
 pub mod filter;
+pub mod history;
 pub mod lock;
 pub mod nacm;
 pub mod part;
@@ -37,6 +38,7 @@ use base::Base;
 use confirm::Confirm;
 use draft::Candidate;
 use edit::{EditOptions, Sealer, Secrets};
+use history::History;
 use lock::{Lock, Locks};
 use nacm::Nacm;
 use part::Part;
@@ -62,8 +64,12 @@ pub struct Author {
     pub recovery: bool,
     /// The address he comes from, where he comes over the network.
     pub host: Option<IpAddr>,
-    /// What the change comes from, such as `netconf`.
+    /// How he came in: an identity of ietf-netconf-monitoring's `transport` with its module.
+    pub transport: Option<&'static str>,
+    /// What the change comes from, such as `netconf`: an enum of `source` in `/device-management/commit`.
     pub source: &'static str,
+    /// What he says about the change.
+    pub comment: Option<String>,
     /// When it was asked for.
     pub at: SystemTime,
 }
@@ -77,7 +83,9 @@ impl Author {
             groups: Vec::new(),
             recovery: true,
             host: None,
+            transport: None,
             source,
+            comment: None,
             at,
         }
     }
@@ -101,6 +109,8 @@ pub struct Parts {
     pub subscribers: Vec<Box<dyn ConfigSubscriber>>,
     /// Show state.
     pub providers: Vec<Box<dyn StateProvider>>,
+    /// The commits so far.
+    pub history: History,
     /// Is told of what happened; nobody is when there is none.
     pub announce: Option<events::Announce>,
     /// Do actions and rpcs, by schema path such as `/cloud-management:cloud-management/reset-tunnel`.
@@ -125,6 +135,7 @@ pub struct Datastore {
     providers: Arc<[Box<dyn StateProvider>]>,
     announce: events::Announce,
     next_commit: u64,
+    history: History,
 }
 
 impl Datastore {
@@ -153,6 +164,7 @@ impl Datastore {
             nacm,
             sealer,
             providers: std::mem::take(&mut parts.providers).into(),
+            history: std::mem::take(&mut parts.history),
             announce: parts.announce.take().unwrap_or_else(|| Box::new(drop)),
             parts,
             next_commit,

@@ -52,7 +52,7 @@ impl Datastore {
         Ok(Step::Store(Box::new(Staged {
             by: by.clone(),
             beside: vec![(DELETED_KEY.to_owned(), deleted)],
-            record: (!diff.is_empty()).then(|| self.record(&diff)),
+            record: (!diff.is_empty()).then(|| self.record(by, &diff)),
             change: None,
             startup: Some(Snapshot::new(tree)),
             effect: Effect::None,

@@ -101,7 +101,9 @@ fn author(session: SessionId) -> Author {
         groups: Vec::new(),
         recovery: true,
         host: None,
+        transport: None,
         source: "netconf",
+        comment: None,
         at: SystemTime::UNIX_EPOCH,
     }
 }

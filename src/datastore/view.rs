@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::history::History;
 use super::lock::{Lock, Locks};
 use super::nacm::Nacm;
 use super::subscriber::StateProvider;
@@ -19,6 +20,7 @@ pub struct View {
     locks: Locks,
     nacm: Arc<Nacm>,
     providers: Arc<[Box<dyn StateProvider>]>,
+    history: History,
 }
 
 impl Datastore {
@@ -32,6 +34,7 @@ impl Datastore {
             locks: self.locks,
             nacm: Arc::clone(&self.nacm),
             providers: Arc::clone(&self.providers),
+            history: self.history.clone(),
         }
     }
 
@@ -73,6 +76,11 @@ impl View {
     /// The lock of a datastore.
     pub fn lock_of(&self, target: Target) -> &Lock {
         self.locks.of(target)
+    }
+
+    /// The commits so far.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// The state of the modules that `wanted` names, without configuration.

@@ -64,6 +64,8 @@ pub const SYSTEM_SHUTDOWN: &str = "/ietf-system:system-shutdown";
 pub const HARDWARE: &str = "/ietf-hardware:hardware";
 /// The limits table.
 pub const LIMITS: &str = "/device-management:device-management/limits";
+/// Action: make running what it was after an earlier commit.
+pub const ROLLBACK_TO: &str = "/device-management:device-management/rollback-to";
 /// Monitoring state (RFC 6022).
 pub const NETCONF_STATE: &str = "/ietf-netconf-monitoring:netconf-state";
 /// The list of modules (RFC 8525).

@@ -21,6 +21,16 @@ pub enum Transport {
     Local,
 }
 
+impl Transport {
+    /// The identity of ietf-netconf-monitoring's `transport`, with its module.
+    pub fn identity(self) -> &'static str {
+        match self {
+            Self::Ssh => "ietf-netconf-monitoring:netconf-ssh",
+            Self::Local => "device-management:netconf-local",
+        }
+    }
+}
+
 /// Who is at the other end of a session; the transport has proved it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {

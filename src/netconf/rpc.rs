@@ -124,6 +124,8 @@ pub struct EditData {
     pub datastore: Stored,
     /// What is done where no operation attribute says it.
     pub default_operation: DefaultOperation,
+    /// What the author says about a change of running (device-management).
+    pub comment: Option<String>,
     /// The content of `<config>`: elements, each with the namespace declarations it needs.
     pub config: String,
 }
@@ -202,6 +204,8 @@ pub struct Edit {
     pub test_option: Option<TestOption>,
     /// What happens at an error.
     pub error_option: ErrorOption,
+    /// What the author says about a change of running (device-management).
+    pub comment: Option<String>,
     /// The content of `<config>`: elements, each with the namespace declarations it needs.
     pub config: String,
 }
@@ -263,7 +267,12 @@ pub enum Rpc {
         session: SessionId,
     },
     /// RFC 6241, section 8.3.4.1 and 8.4.
-    Commit(Request),
+    Commit {
+        /// Whether and how it is to be confirmed, or confirms.
+        request: Request,
+        /// What the author says about it (device-management).
+        comment: Option<String>,
+    },
     /// RFC 6241, section 8.4.4.1.
     CancelCommit {
         /// The token of the commit that is taken back.
@@ -318,6 +327,16 @@ pub enum Rpc {
 }
 
 impl Rpc {
+    /// What the author says about the change that it makes.
+    pub fn comment(&self) -> Option<&str> {
+        match self {
+            Self::Commit { comment, .. } => comment.as_deref(),
+            Self::EditConfig(edit) => edit.comment.as_deref(),
+            Self::EditData(edit) => edit.comment.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The name of the operation, as in its module.
     pub fn name(&self) -> &str {
         match self {
@@ -332,7 +351,7 @@ impl Rpc {
             Self::Unlock { .. } => "unlock",
             Self::CloseSession => "close-session",
             Self::KillSession { .. } => "kill-session",
-            Self::Commit(_) => "commit",
+            Self::Commit { .. } => "commit",
             Self::CancelCommit { .. } => "cancel-commit",
             Self::DiscardChanges => "discard-changes",
             Self::Validate { .. } => "validate",

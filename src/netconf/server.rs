@@ -67,7 +67,9 @@ impl Open {
             groups: self.peer.groups.clone(),
             recovery: self.recovery,
             host: self.peer.source.as_deref().and_then(|at| at.parse().ok()),
+            transport: Some(self.peer.transport.identity()),
             source: "netconf",
+            comment: None,
             at: SystemTime::now(),
         }
     }

@@ -14,6 +14,7 @@ mod discovery;
 mod errors;
 mod filters;
 mod further_modules;
+mod history;
 mod hooks;
 mod isolation;
 mod machine;

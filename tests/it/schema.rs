@@ -14,7 +14,7 @@ use crate::source::{files, literals};
 const MODULES: [&str; 3] = ["cloud-management", "device-management", "device-hosts"];
 
 /// Subtrees and the file that knows their leaves; the first that fits counts.
-const KNOWN_BY: [(&str, &str); 6] = [
+const KNOWN_BY: [(&str, &str); 8] = [
     (
         "/cloud-management:cloud-management/state",
         "tunnel/state.rs",
@@ -25,6 +25,14 @@ const KNOWN_BY: [(&str, &str); 6] = [
         "model/settings/read.rs",
     ),
     ("/cloud-management:", "tunnel/state.rs"),
+    (
+        "/device-management:device-management/commit",
+        "datastore/history.rs",
+    ),
+    (
+        "/device-management:device-management/rollback-to",
+        "netconf/ops/action.rs",
+    ),
     ("/device-management:", "model/settings/read.rs"),
     ("/ietf-system:", "model/settings/read.rs"),
 ];
@@ -34,7 +42,7 @@ const NOTIFICATIONS: &str =
 const OPERATOR: &str = "The operator's side: command line, logs, metrics, packages";
 
 /// What the model has and the agent does not have yet, with the issue that brings it.
-const LATER: [(&str, &str); 7] = [
+const LATER: [(&str, &str); 5] = [
     (
         "/cloud-management:cloud-management/commit-guard",
         NOTIFICATIONS,
@@ -49,8 +57,6 @@ const LATER: [(&str, &str); 7] = [
         NOTIFICATIONS,
     ),
     ("/device-management:device-management/logging", OPERATOR),
-    ("/device-management:device-management/commit", OPERATOR),
-    ("/device-management:device-management/rollback-to", OPERATOR),
 ];
 
 fn is_later(path: &str) -> bool {

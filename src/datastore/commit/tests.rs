@@ -88,9 +88,10 @@ impl Device {
     /// Stores and completes, as the driver does.
     fn proceed(&mut self, step: Step) {
         let Step::Store(staged) = step else { return };
-        if let Some((id, diff)) = staged.record() {
-            self.diffs.push(diff.to_owned());
-            assert_eq!(id, self.diffs.len() as u64);
+        if let Some(record) = staged.record() {
+            self.diffs
+                .push(String::from_utf8(record.diff.clone()).unwrap());
+            assert_eq!(record.id, self.diffs.len() as u64);
         }
         for (key, value) in &staged.beside {
             assert_eq!(key, BASE_KEY);

@@ -51,7 +51,9 @@ fn author() -> Author {
         groups: Vec::new(),
         recovery: true,
         host: None,
+        transport: None,
         source: "netconf",
+        comment: None,
         at: SystemTime::UNIX_EPOCH,
     }
 }

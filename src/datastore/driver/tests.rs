@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 use super::*;
+use crate::datastore::Author;
 use crate::datastore::edit::Sealer;
 use crate::datastore::subscriber::{Change, ConfigSubscriber, Prepared};
 use crate::datastore::{Parts, Target};
@@ -37,7 +38,9 @@ fn author(session: SessionId) -> Author {
         groups: Vec::new(),
         recovery: true,
         host: None,
+        transport: None,
         source: "netconf",
+        comment: None,
         at: SystemTime::UNIX_EPOCH,
     }
 }

@@ -1,9 +1,13 @@
 //! What a commit leaves behind.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+
+use crate::datastore::Author;
+use crate::model::tree::Diff;
 
 /// One commit: who changed what, when (`/device-management/commit`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,13 +20,51 @@ pub struct CommitRecord {
     pub user: String,
     /// The NETCONF session it came from; none for what the agent does by itself.
     pub session: Option<u32>,
-    /// What made it, such as `netconf`, `cli`, `commit-guard`.
+    /// What brought it about, see [`Author::source`].
     pub source: String,
+    /// How the author came in, see [`Author::transport`].
+    #[serde(default)]
+    pub transport: Option<String>,
+    /// The address that he came from.
+    #[serde(default)]
+    pub host: Option<IpAddr>,
     /// The user's remark.
     pub comment: Option<String>,
     /// The difference to the configuration before, in whatever form the caller reads again.
     #[serde(skip)]
     pub diff: Vec<u8>,
+}
+
+impl CommitRecord {
+    /// Of a commit that an author makes now.
+    pub fn new(id: u64, by: &Author, diff: &Diff) -> Self {
+        Self {
+            id,
+            at: by.at,
+            user: by.user.clone(),
+            session: Some(by.session).filter(|session| *session != 0),
+            source: by.source.to_owned(),
+            transport: by.transport.map(str::to_owned),
+            host: by.host,
+            comment: by.comment.clone(),
+            diff: diff.to_text().into_bytes(),
+        }
+    }
+
+    /// All of it but the difference.
+    pub(in crate::datastore) fn without_diff(&self) -> Self {
+        Self {
+            id: self.id,
+            at: self.at,
+            user: self.user.clone(),
+            session: self.session,
+            source: self.source.clone(),
+            transport: self.transport.clone(),
+            host: self.host,
+            comment: self.comment.clone(),
+            diff: Vec::new(),
+        }
+    }
 }
 
 /// Everything a start needs.
@@ -32,6 +74,8 @@ pub struct Loaded {
     pub snapshot: Option<Vec<u8>>,
     /// The differences since the snapshot, oldest first.
     pub diffs: Vec<Vec<u8>>,
+    /// The last commits, oldest first.
+    pub history: Vec<CommitRecord>,
     /// The number the next commit must bear.
     pub next_commit: u64,
     /// Whatever was put beside the configuration, by key.

@@ -12,7 +12,7 @@ use super::record::{CommitRecord, Loaded};
 /// How the tables are laid out; a change of it is a new number.
 pub(super) const FORMAT: &str = "1";
 /// Commits that the history keeps (`/device-management/commit`).
-pub(super) const HISTORY: u64 = 50;
+pub(super) const HISTORY: u64 = crate::datastore::history::COMMITS as u64;
 
 const FORMAT_TABLE: TableDefinition<'_, &str, &str> = TableDefinition::new("format");
 const FORMAT_KEY: &str = "format";
@@ -169,6 +169,7 @@ pub(super) fn load(database: &Database) -> Result<(Loaded, Weight), StoreError> 
     let (at, snapshot) = load_snapshot(&transaction)?;
     let mut loaded = Loaded {
         meta: load_meta(&transaction)?,
+        history: load_history(&transaction)?,
         next_commit: at + 1,
         ..Loaded::default()
     };
@@ -221,7 +222,10 @@ fn load_meta(transaction: &ReadTransaction) -> Result<BTreeMap<String, Vec<u8>>,
 
 /// The last [`HISTORY`] commits, oldest first.
 pub(super) fn history(database: &Database) -> Result<Vec<CommitRecord>, StoreError> {
-    let transaction = database.begin_read().map_err(redb::Error::from)?;
+    load_history(&database.begin_read().map_err(redb::Error::from)?)
+}
+
+fn load_history(transaction: &ReadTransaction) -> Result<Vec<CommitRecord>, StoreError> {
     let commits = transaction.open_table(COMMITS).map_err(damaged)?;
     let diffs = transaction.open_table(DIFFS).map_err(damaged)?;
     let mut records = Vec::new();

@@ -3,7 +3,8 @@
 use super::permit_named;
 use crate::datastore::{Author, Datastore, Step, Target};
 use crate::model::error::{ErrorTag, Errors, RpcError};
-use crate::model::tree::Operation;
+use crate::model::paths;
+use crate::model::tree::{Operation, Tree};
 use crate::netconf::reply::Reply;
 use crate::protocol::xml::{Document, Element};
 
@@ -28,6 +29,12 @@ pub(super) fn act(
     }
     check_context(datastore, &operation)?;
     operation.validate(datastore.config(Target::Running))?;
+    if path == paths::ROLLBACK_TO {
+        return Ok((
+            roll_back_to(datastore, caller, operation.input())?,
+            Reply::Ok,
+        ));
+    }
     let output = datastore.act(&path, operation.input())?;
     let running = datastore.config(Target::Running);
     let elements = operation.reply(output, running).map_err(|errors| {
@@ -45,6 +52,18 @@ pub(super) fn act(
         Reply::Output(elements)
     };
     Ok((Step::Done, reply))
+}
+
+/// The action `rollback-to` of device-management.
+fn roll_back_to(datastore: &mut Datastore, caller: &Author, input: &Tree) -> Result<Step, Errors> {
+    let leaf = |name: &str| input.value(&format!("{}/{name}", paths::ROLLBACK_TO));
+    // Its type is a number, and it is mandatory.
+    let id = leaf("commit-id").and_then(|id| id.parse().ok());
+    let by = Author {
+        comment: leaf("comment"),
+        ..caller.clone()
+    };
+    datastore.roll_back_to(id.unwrap_or_default(), &by)
 }
 
 /// The element of an unknown namespace, which the schema does not tell (RFC 6241, appendix A, unknown-namespace).

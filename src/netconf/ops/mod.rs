@@ -138,6 +138,10 @@ pub fn write(
     rpc: Rpc,
 ) -> Result<(Step, Outcome), Errors> {
     permit(datastore.schema(), datastore.nacm(), caller, &rpc)?;
+    let caller = &Author {
+        comment: rpc.comment().map(str::to_owned),
+        ..caller.clone()
+    };
     let step = match rpc {
         Rpc::EditConfig(request) => {
             let (step, errors) = edit::edit_config(datastore, caller, &request)?;
@@ -164,7 +168,7 @@ pub fn write(
             let target = named(datastore.schema(), target)?;
             lock::unlock(datastore, caller, target)?
         }
-        Rpc::Commit(request) => commit::commit(datastore, caller, &request)?,
+        Rpc::Commit { request, .. } => commit::commit(datastore, caller, &request)?,
         Rpc::CancelCommit { persist_id } => {
             commit::cancel_commit(datastore, caller, persist_id.as_deref())?
         }

@@ -8,7 +8,7 @@ use crate::model::error::RpcError;
 use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::tree::Tree;
-use crate::netconf::operations::{Peer, Statistics, Transport};
+use crate::netconf::operations::{Peer, Statistics};
 
 /// Module of [`Monitoring`].
 pub const MODULE: &str = "ietf-netconf-monitoring";
@@ -163,10 +163,7 @@ impl SessionState {
             paths::NETCONF_STATE,
             self.id
         );
-        let transport = match self.peer.transport {
-            Transport::Ssh => "ietf-netconf-monitoring:netconf-ssh",
-            Transport::Local => "device-management:netconf-local",
-        };
+        let transport = self.peer.transport.identity();
         into.set(&format!("{path}/transport"), Some(transport))?;
         into.set(&format!("{path}/username"), Some(&self.peer.user))?;
         if let Some(source) = &self.peer.source {

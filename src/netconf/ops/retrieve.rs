@@ -7,7 +7,7 @@ use super::monitoring::{self, Monitoring};
 use super::{Found, target, writable};
 use crate::datastore::filter::Filter;
 use crate::datastore::retrieval::{Options, Reader, Retrieval, Selection, Source, WithDefaults};
-use crate::datastore::{Author, Datastore, Target, View, xpath};
+use crate::datastore::{Author, Datastore, Target, View, history, xpath};
 use crate::model::error::{Errors, RpcError};
 use crate::model::schema::Schema;
 use crate::model::tree::{Expression, SchemaNode, Snapshot, Tree};
@@ -48,8 +48,9 @@ pub(super) fn get(
         with_defaults: with_defaults.unwrap_or_default(),
         ..Options::default()
     };
-    let sources = operational(datastore, filter, &options, monitoring)?;
-    let retrieval = Retrieval::new(sources, options, reader(datastore, caller));
+    let reader = reader(datastore, caller);
+    let sources = operational(datastore, filter, &options, monitoring, reader.as_ref())?;
+    let retrieval = Retrieval::new(sources, options, reader);
     Ok(Found::Data(retrieval, None))
 }
 
@@ -61,11 +62,12 @@ pub(super) fn get_data(
 ) -> Result<Found, Errors> {
     let mut options = request.options;
     let filter = request.filter.as_ref();
+    let reader = reader(datastore, caller);
     let sources = match request.datastore {
         Stored::Operational => {
             // RFC 8342, section 5.3: values in use are there, whatever default the schema has.
             options.with_defaults = request.with_defaults.unwrap_or(WithDefaults::ReportAll);
-            operational(datastore, filter, &options, monitoring)?
+            operational(datastore, filter, &options, monitoring, reader.as_ref())?
         }
         stored => {
             options.with_defaults = request.with_defaults.unwrap_or_default();
@@ -73,7 +75,7 @@ pub(super) fn get_data(
             vec![configuration(datastore, target, filter, &options)?]
         }
     };
-    let retrieval = Retrieval::new(sources, options, reader(datastore, caller));
+    let retrieval = Retrieval::new(sources, options, reader);
     Ok(Found::Data(retrieval, Some(NMDA_NAMESPACE)))
 }
 
@@ -105,10 +107,12 @@ fn operational(
     filter: Option<&Requested>,
     options: &Options,
     monitoring: &dyn Fn() -> Monitoring,
+    reader: Option<&Reader>,
 ) -> Result<Vec<Source>, RpcError> {
     let running = datastore.snapshot(Target::Running);
     let selection = selection(datastore.schema(), filter)?;
     let mut both = state(datastore, &selection, monitoring);
+    add_history(datastore, &selection, reader, &mut both);
     if options.with_defaults != WithDefaults::Explicit {
         both.add_defaults(true);
     }
@@ -182,6 +186,29 @@ fn state(datastore: &View, selection: &Selection, monitoring: &dyn Fn() -> Monit
         monitoring::yang_library(schema, &mut state);
     }
     state
+}
+
+/// The commits so far, if the selection can reach them. What their differences show depends on the reader.
+fn add_history(datastore: &View, selection: &Selection, reader: Option<&Reader>, into: &mut Tree) {
+    let schema = datastore.schema();
+    let namespace = schema.namespace(history::MODULE).unwrap_or_default();
+    let names = [history::MODULE, "commit", "diff"];
+    let steps = names.map(|name| (namespace, name));
+    let reaches = |depth: usize| match selection {
+        Selection::All => true,
+        Selection::Filter(filter) => filter.reaches(&steps[..depth]),
+        Selection::XPath(expression) => expression
+            .roots()
+            .iter()
+            .any(|root| root.module() == history::MODULE),
+    };
+    if !reaches(2) {
+        return;
+    }
+    match datastore.history().state(schema, reader, reaches(3)) {
+        Ok(commits) => into.merge(commits),
+        Err(errors) => tracing::error!(?errors, "the history of commits does not fit its module"),
+    }
 }
 
 /// A copy of what the caller may read of a tree.

@@ -9,6 +9,11 @@ use crate::protocol::xml::Element;
 /// The namespace of ietf-netconf-with-defaults (RFC 6243).
 const WITH_DEFAULTS_NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults";
 
+/// The namespace of device-management, which lets the author of a commit say something.
+const MANAGEMENT_NAMESPACE: &str = "urn:tether:yang:device-management";
+/// Characters of what he says.
+const COMMENT: std::ops::RangeInclusive<usize> = 1..=255;
+
 /// The parameters of one operation, each at most once.
 pub(super) struct Parameters<'a> {
     found: Vec<Element<'a>>,
@@ -16,7 +21,7 @@ pub(super) struct Parameters<'a> {
 
 impl<'a> Parameters<'a> {
     /// Collects the parameters, of which `known` are all that the operation has. They are of the operation's own
-    /// namespace, but for `with-defaults`.
+    /// namespace, but for `with-defaults` and `comment`.
     pub(super) fn read(operation: &Element<'a>, known: &[&str]) -> Result<Self, RpcError> {
         Self::read_with(operation, known, &[])
     }
@@ -38,6 +43,7 @@ impl<'a> Parameters<'a> {
                 "with-defaults" if operation.namespace() == NETCONF_NAMESPACE => {
                     WITH_DEFAULTS_NAMESPACE
                 }
+                "comment" => MANAGEMENT_NAMESPACE,
                 _ => operation.namespace(),
             };
             if parameter.namespace() != namespace
@@ -129,6 +135,19 @@ impl<'a> Parameters<'a> {
                 ("explicit", WithDefaults::Explicit),
             ],
         )
+    }
+
+    /// What the author says about a commit; where the operation is none, the parameter does not exist (RFC 7950, section
+    /// 8.3.1).
+    pub(super) fn comment(&self, is_commit: bool) -> Result<Option<String>, RpcError> {
+        match self.text("comment")? {
+            Some(_) if !is_commit => Err(unknown_element("comment")),
+            Some(text) if !COMMENT.contains(&text.chars().count()) => {
+                let words = format!("a comment has 1 to {} characters", COMMENT.end());
+                Err(RpcError::protocol(ErrorTag::InvalidValue, words))
+            }
+            comment => Ok(comment),
+        }
     }
 
     pub(super) fn default_operation(&self) -> Result<DefaultOperation, RpcError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::edit_data::edit_data;
 use super::get_data::get_data;
 use super::parameters::{Parameters, any_source, any_target, datastore, filter, source};
-use super::{Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption, subscribe};
+use super::{Datastore, Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption, subscribe};
 use crate::datastore::confirm::{Confirmed, Request};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError, YANG_NAMESPACE};
 use crate::netconf::reply::ReplyHead;
@@ -219,8 +219,10 @@ fn edit_config(operation: &Element<'_>) -> Result<Rpc, RpcError> {
         "test-option",
         "error-option",
         "config",
+        "comment",
     ];
     let parameters = Parameters::read(operation, &known)?;
+    let target = datastore(&parameters, "target")?;
     let test_option = parameters.word(
         "test-option",
         &[
@@ -238,10 +240,11 @@ fn edit_config(operation: &Element<'_>) -> Result<Rpc, RpcError> {
         ],
     )?;
     Ok(Rpc::EditConfig(Edit {
-        target: datastore(&parameters, "target")?,
+        target,
         default_operation: parameters.default_operation()?,
         test_option,
         error_option: error_option.unwrap_or_default(),
+        comment: parameters.comment(target == Datastore::Running)?,
         config: parameters
             .content("config")?
             .ok_or_else(|| parameters.missing("config"))?,
@@ -251,7 +254,13 @@ fn edit_config(operation: &Element<'_>) -> Result<Rpc, RpcError> {
 fn commit(operation: &Element<'_>) -> Result<Rpc, RpcError> {
     let parameters = Parameters::read(
         operation,
-        &["confirmed", "confirm-timeout", "persist", "persist-id"],
+        &[
+            "confirmed",
+            "confirm-timeout",
+            "persist",
+            "persist-id",
+            "comment",
+        ],
     )?;
     let timeout = parameters.positive("confirm-timeout")?;
     let timeout = timeout.map_or(CONFIRM_TIMEOUT, |seconds| {
@@ -264,10 +273,13 @@ fn commit(operation: &Element<'_>) -> Result<Rpc, RpcError> {
     if !confirmed && stray.contains(&true) {
         return Err(parameters.missing("confirmed"));
     }
-    Ok(Rpc::Commit(Request {
-        confirmed: confirmed.then_some(Confirmed { timeout, persist }),
-        persist_id: parameters.text("persist-id")?,
-    }))
+    Ok(Rpc::Commit {
+        request: Request {
+            confirmed: confirmed.then_some(Confirmed { timeout, persist }),
+            persist_id: parameters.text("persist-id")?,
+        },
+        comment: parameters.comment(true)?,
+    })
 }
 
 fn get_schema(operation: &Element<'_>) -> Result<Rpc, RpcError> {

@@ -45,10 +45,13 @@ fn operations_without_parameters_are_read() {
     );
     assert_eq!(
         operation("<commit/>"),
-        Rpc::Commit(Request {
-            confirmed: None,
-            persist_id: None
-        })
+        Rpc::Commit {
+            request: Request {
+                confirmed: None,
+                persist_id: None
+            },
+            comment: None
+        }
     );
     assert_eq!(
         operation("<get/>"),
@@ -82,10 +85,13 @@ fn values_may_be_written_with_references_and_character_data_sections() {
         operation("<commit><persist-id>a &amp; &#98;<![CDATA[<c>]]></persist-id></commit>");
     assert_eq!(
         commit,
-        Rpc::Commit(Request {
-            confirmed: None,
-            persist_id: Some("a & b<c>".into())
-        })
+        Rpc::Commit {
+            request: Request {
+                confirmed: None,
+                persist_id: Some("a & b<c>".into())
+            },
+            comment: None
+        }
     );
 }
 
@@ -190,16 +196,22 @@ fn commits_are_confirmed_with_their_timeout_and_token() {
     };
     assert_eq!(
         operation("<commit><confirmed/></commit>"),
-        Rpc::Commit(Request {
-            confirmed: confirmed(600, None),
-            persist_id: None
-        })
+        Rpc::Commit {
+            request: Request {
+                confirmed: confirmed(600, None),
+                persist_id: None
+            },
+            comment: None
+        }
     );
     let xml = "<commit><confirmed/><confirm-timeout>5</confirm-timeout><persist>p</persist><persist-id>q</persist-id></commit>";
-    let expected = Rpc::Commit(Request {
-        confirmed: confirmed(5, Some("p".into())),
-        persist_id: Some("q".into()),
-    });
+    let expected = Rpc::Commit {
+        request: Request {
+            confirmed: confirmed(5, Some("p".into())),
+            persist_id: Some("q".into()),
+        },
+        comment: None,
+    };
     assert_eq!(operation(xml), expected);
     for bad in ["0", "-1", "4294967296", "x", ""] {
         let xml = format!("<commit><confirmed/><confirm-timeout>{bad}</confirm-timeout></commit>");

@@ -421,7 +421,7 @@ async fn a_restart_takes_it_back_and_says_so_in_the_history() {
             .map(|record| (record.session, record.user.as_str()))
             .collect();
         assert_eq!(back, [(None, "")]);
-        assert_eq!(history.len(), 4);
+        assert_eq!(history.len(), 5);
     }
 }
 

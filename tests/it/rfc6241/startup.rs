@@ -229,6 +229,7 @@ async fn once_it_is_deleted_the_next_start_is_a_first_one() {
         .map(|record| record.source.as_str())
         .collect();
     let expected = [
+        "factory-default", // the first start
         "netconf",         // 100, before the option
         "netconf",         // saved with bob
         "netconf",         // deleted
@@ -238,7 +239,7 @@ async fn once_it_is_deleted_the_next_start_is_a_first_one() {
     ];
     assert_eq!(sources, expected);
     let ids: Vec<_> = history.iter().map(|record| record.id).collect();
-    assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[tokio::test]

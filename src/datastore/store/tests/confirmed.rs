@@ -37,7 +37,9 @@ fn author() -> Author {
         groups: Vec::new(),
         recovery: true,
         host: None,
+        transport: None,
         source: "netconf",
+        comment: None,
         at: SystemTime::UNIX_EPOCH,
     }
 }

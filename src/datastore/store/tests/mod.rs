@@ -19,7 +19,9 @@ fn record(id: u64, diff: &[u8]) -> CommitRecord {
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + id),
         user: "admin".to_owned(),
         session: Some(7),
+        transport: None,
         source: "netconf".to_owned(),
+        host: None,
         comment: None,
         diff: diff.to_vec(),
     }
