@@ -351,6 +351,7 @@ impl Datastore {
             tracing::error!(%error, "the stored configuration could not be taken over in full");
         }
         self.nacm = change.nacm;
+        self.in_force.set(Arc::clone(&self.nacm));
         for prepared in change.prepared {
             // Whatever becomes of one part, the others take over what is stored.
             let applied = catch_unwind(AssertUnwindSafe(|| prepared.apply()));

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::model::error::{ErrorTag, Errors, RpcError};
 
+use super::nacm::{InForce, Nacm};
 use super::store::{Store, StoreError};
 use super::{Datastore, SessionId, Staged, Step, View};
 
@@ -44,6 +45,7 @@ type Published = Arc<RwLock<Option<View>>>;
 pub struct Handle {
     /// What readers see; none while it is about to change.
     published: Published,
+    nacm: InForce,
     jobs: mpsc::Sender<Job>,
     /// Sessions that ended while the queue was full; unbounded only in name, since each session ends once and
     /// sessions are limited.
@@ -65,6 +67,7 @@ impl Handle {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (ends, ended) = mpsc::unbounded_channel();
         let published = Published::default();
+        let nacm = datastore.nacm_in_force();
         let owner = Owner {
             datastore,
             published: Arc::clone(&published),
@@ -74,10 +77,16 @@ impl Handle {
         };
         let handle = Self {
             published,
+            nacm,
             jobs,
             ends,
         };
         (handle, tokio::spawn(owner.run(queue, ended)))
+    }
+
+    /// The access control rules in force; waits for nobody.
+    pub fn nacm(&self) -> Arc<Nacm> {
+        self.nacm.get()
     }
 
     /// Looks at the datastores as they are: after all that the caller was answered, and without waiting for anybody

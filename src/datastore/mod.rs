@@ -40,7 +40,7 @@ use draft::Candidate;
 use edit::{EditOptions, Sealer, Secrets};
 use history::History;
 use lock::{Lock, Locks};
-use nacm::Nacm;
+use nacm::{InForce, Nacm};
 use part::Part;
 use subscriber::{ActionHandler, ConfigSubscriber, StateProvider};
 
@@ -130,6 +130,7 @@ pub struct Datastore {
     locks: Locks,
     confirm: Confirm<Base>,
     nacm: Arc<Nacm>,
+    in_force: InForce,
     sealer: Box<dyn Sealer + Send>,
     parts: Parts,
     providers: Arc<[Box<dyn StateProvider>]>,
@@ -161,6 +162,7 @@ impl Datastore {
             candidate: None,
             locks: Locks::default(),
             confirm: Confirm::default(),
+            in_force: InForce::new(Arc::clone(&nacm)),
             nacm,
             sealer,
             providers: std::mem::take(&mut parts.providers).into(),
@@ -202,6 +204,11 @@ impl Datastore {
     /// The access control rules in force.
     pub fn nacm(&self) -> &Arc<Nacm> {
         &self.nacm
+    }
+
+    /// The same for those who look at them later.
+    pub fn nacm_in_force(&self) -> InForce {
+        self.in_force.clone()
     }
 
     /// The lock of a datastore.

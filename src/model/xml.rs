@@ -15,11 +15,11 @@ use super::error::{ErrorTag, RpcError};
 ///
 /// An element adds its own declarations to those around it without copying them: a document of many elements that
 /// declare something, below many declarations, would else take thousands of times its length.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scope(Option<Arc<Declarations>>);
 
 /// What one element declares, within the scope around it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Declarations {
     own: BTreeMap<String, String>,
     outer: Scope,

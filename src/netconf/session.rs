@@ -246,7 +246,7 @@ enum Turn {
     /// Answer this.
     Request(Item),
     /// Send this message of a subscription.
-    Event(String),
+    Event(Arc<str>),
     /// End: it was idle for too long.
     Expired,
 }
@@ -264,7 +264,10 @@ where
                 self.debt.set(false);
             }
             let item = match self.next().await {
-                Turn::Request(item) => item,
+                Turn::Request(item) => {
+                    self.subscriptions.rest();
+                    item
+                }
                 Turn::Event(event) => {
                     self.tell(event).await?;
                     continue;
@@ -289,17 +292,21 @@ where
     }
 
     /// Sends an event, with those that follow at once.
-    async fn tell(&mut self, event: String) -> Result<(), SessionError> {
-        let mut next = Some(event);
-        let mut told = 0;
-        while let Some(message) = next {
+    async fn tell(&mut self, event: Arc<str>) -> Result<(), SessionError> {
+        let mut octets = event.len();
+        let mut events = vec![event];
+        while events.len() < EVENTS
+            && octets < PART
+            && let Some(next) = self.subscriptions.next_now()
+        {
+            octets += next.len();
+            events.push(next);
+        }
+        // Whatever time it takes this client to read, the others go on.
+        self.subscriptions.rest();
+        for event in events {
             self.counters.count_notification();
-            self.output.send(&message).await?;
-            told += 1;
-            next = match told {
-                EVENTS.. => None,
-                _ => self.subscriptions.next_now(),
-            };
+            self.output.send(&event).await?;
         }
         Ok(())
     }

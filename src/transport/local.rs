@@ -25,7 +25,7 @@ const ADMIN: &str = "admin";
 const KIND: Kind = Kind {
     option: "--socket",
     mode: 0o666,
-    connections: 256,
+    connections: 2048,
 };
 /// A name service that does not answer must not hold a connection for ever.
 const LOOK_UP: Duration = Duration::from_secs(5);

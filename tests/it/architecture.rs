@@ -22,7 +22,7 @@ const LAYERS: [(&str, u8); 15] = [
 ];
 
 /// The files that may touch tokio, sockets, files, the clock and randomness. A name that ends in `/` is a folder.
-const WAITING: [&str; 26] = [
+const WAITING: [&str; 27] = [
     "agent.rs",
     "agent/",
     "main.rs",
@@ -37,6 +37,7 @@ const WAITING: [&str; 26] = [
     "datastore/driver.rs",
     "datastore/events/announcer.rs",
     "datastore/events/recorder.rs",
+    "datastore/events/seen.rs",
     "datastore/events/stream.rs",
     "datastore/store/",
     "netconf/evaluator.rs",

@@ -1,13 +1,15 @@
 //! Events: what happens in the agent, as notifications of its modules (RFC 7950, section 7.16).
 //!
-//! `log.rs` keeps them within bounds, `stream.rs` lets many read it, `recorder.rs` has it survive a restart;
+//! `log.rs` keeps them within bounds, `stream.rs` lets many read it, each in his turn (`turns.rs`); `seen.rs` is what each sees of it, `recorder.rs` has it survive a restart;
 //! `notices.rs` writes those that the datastores and sessions give rise to.
 
 mod announcer;
 mod log;
 pub mod notices;
 mod recorder;
+mod seen;
 mod stream;
+mod turns;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -21,7 +23,9 @@ use super::Author;
 pub use announcer::Announcer;
 pub use log::{Bounds, Found, Place};
 pub use recorder::Recorder;
+pub use seen::{Content, Reader, Seen, Wanted};
 pub use stream::Stream;
+pub use turns::Listener;
 
 /// The name of the stream of all events (RFC 5277, section 3.2.3).
 pub const NETCONF: &str = "NETCONF";
@@ -72,6 +76,7 @@ pub struct Event {
     /// What it is about where that has to be asked for access control: the text of a difference.
     pub about: Option<String>,
     content: Mutex<Option<Snapshot>>,
+    views: seen::Views,
 }
 
 impl Event {
@@ -83,6 +88,7 @@ impl Event {
             xml: content.to_xml(),
             about,
             content: Mutex::new(Some(Snapshot::new(content))),
+            views: seen::Views::default(),
         }
     }
 
@@ -94,6 +100,7 @@ impl Event {
             xml,
             about,
             content: Mutex::new(None),
+            views: seen::Views::default(),
         }
     }
 
@@ -113,8 +120,15 @@ impl Event {
         Ok(Snapshot::new(Tree::parse_notification(schema, &self.xml)?))
     }
 
+    /// From now on it is read again from its text.
     fn forget_content(&self) {
         *self.ready() = None;
+        self.views.forget();
+    }
+
+    /// Whether its content is kept ready.
+    fn is_young(&self) -> bool {
+        self.ready().is_some()
     }
 
     /// What a thread that panicked left is still the content or nothing.

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::Event;
 use super::log::{Bounds, Found, Log, Place};
+use super::turns::{Listener, Turns};
 use crate::model::tree::Tree;
 
 /// A stream of events. Cheap to clone; all clones are the same stream.
@@ -18,6 +19,7 @@ struct Inner {
     log: Mutex<Log>,
     /// The end of the log, for those who wait for more.
     end: watch::Sender<Place>,
+    turns: Turns,
 }
 
 impl Stream {
@@ -30,9 +32,13 @@ impl Stream {
     ) -> Self {
         let log = Log::new(created, aged, bounds, events);
         let end = watch::Sender::new(log.end());
+        // Half of the processors: the rest is for those who make things happen.
+        let abreast = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
+        let turns = Turns::new(log.end(), abreast.max(1));
         Self(Arc::new(Inner {
             log: Mutex::new(log),
             end,
+            turns,
         }))
     }
 
@@ -45,6 +51,7 @@ impl Stream {
         log.push(event);
         // Under the lock, so that the end never goes back.
         self.0.end.send_replace(log.end());
+        self.0.turns.added(log.end());
     }
 
     /// What is at a place.
@@ -76,6 +83,11 @@ impl Stream {
     /// Other bounds of its log.
     pub fn set_bounds(&self, bounds: Bounds) {
         self.log().set_bounds(bounds);
+    }
+
+    /// One more who reads it, in his turn.
+    pub fn listen(&self) -> Listener {
+        self.0.turns.listen()
     }
 
     /// Tells of what is added from now on, and what was before.

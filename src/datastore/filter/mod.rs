@@ -22,13 +22,13 @@ use crate::model::xml::{self, Element, Scope};
 const MOST_ELEMENTS: usize = 4096;
 
 /// A subtree filter. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     criteria: Arc<Vec<Criterion>>,
 }
 
 /// One element of a filter.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Criterion {
     /// None matches any.
     namespace: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct Criterion {
 }
 
 /// What an element of a filter is there for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum Kind {
     /// An empty element: all of that subtree (section 6.2.4).
     Selection,
@@ -55,6 +55,12 @@ struct Content {
     scope: Scope,
     /// The canonical form for the leaf it was last compared with; mostly there is only one.
     canonical: Mutex<Option<(SchemaNode, String)>>,
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.scope == other.scope
+    }
 }
 
 impl Filter {

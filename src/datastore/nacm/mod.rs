@@ -3,6 +3,7 @@
 //! The rules are read once for each running configuration. How they are tried is section 3.4 of the RFC, step by
 //! step, in [`UserRules::decide`]. A recovery session (section 3.5.2) is the caller's to let through: it never asks.
 
+mod class;
 mod path;
 mod rules;
 
@@ -14,6 +15,7 @@ use crate::model::error::{ErrorTag, RpcError};
 use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::tree::{DefaultDeny, Diff, Node, NodeKind, Op, Operation, Tree};
+pub use class::{Class, InForce};
 use rules::{About, Access, Rule, Rules};
 
 /// Whose access is asked about.
@@ -153,14 +155,15 @@ impl Nacm {
             .at(action.instance_path()))
     }
 
-    /// Checks that a user may receive a top-level notification (section 3.4.6).
+    /// Whether a user may receive a top-level notification (section 3.4.6).
     pub fn may_receive<'a>(&self, who: impl Into<Who<'a>>, module: &str, name: &str) -> bool {
         let subject = Subject::Notification { module, name };
-        let permitted = self.of(who.into()).decide(Access::Read, subject).permitted;
-        if !permitted {
-            count(&self.denied.notifications);
-        }
-        permitted
+        self.of(who.into()).decide(Access::Read, subject).permitted
+    }
+
+    /// Counts one that was held back since its receiver may not receive it.
+    pub fn count_denied_notification(&self) {
+        count(&self.denied.notifications);
     }
 
     /// Checks that a user may make a change: create, update or delete each node of it (section 3.4.5). A container

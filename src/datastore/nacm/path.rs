@@ -63,6 +63,15 @@ impl RulePath {
         }
     }
 
+    /// Whether it is about other nodes for another user.
+    pub(super) fn names_user(&self) -> bool {
+        let Self::Node(steps) = self else {
+            return false;
+        };
+        let mut tests = steps.iter().flat_map(|step| &step.tests);
+        tests.any(|test| matches!(test, Test::IsUser { .. }))
+    }
+
     /// Whether a node is the one of the path or below it. Where that cannot be told, `in_doubt` is the answer.
     pub(super) fn covers(&self, node: Node<'_>, user: &str, in_doubt: bool) -> bool {
         let steps = match self {

@@ -46,7 +46,7 @@ struct Group {
 }
 
 #[derive(Debug)]
-struct RuleList {
+pub(super) struct RuleList {
     groups: Vec<String>,
     rules: Vec<Rule>,
 }
@@ -139,13 +139,19 @@ impl Rules {
 
     /// The rules that go for a user, in the order in which they are tried. Without any group there are none, not
     /// even those for all groups (RFC 8341, section 3.4.4, step 4).
-    pub(super) fn of(&self, who: Who<'_>) -> Vec<&Rule> {
+    pub(super) fn of<'a>(&'a self, who: Who<'a>) -> Vec<&'a Rule> {
+        let lists = self.lists_of(who);
+        lists.flat_map(|(_, list)| &list.rules).collect()
+    }
+
+    /// The lists that go for a user, each with its place among all.
+    pub(super) fn lists_of<'a>(
+        &'a self,
+        who: Who<'a>,
+    ) -> impl Iterator<Item = (usize, &'a RuleList)> {
         let groups = self.groups_of(who);
-        self.lists
-            .iter()
-            .filter(|list| !groups.is_empty() && list.is_for(&groups))
-            .flat_map(|list| &list.rules)
-            .collect()
+        let lists = self.lists.iter().enumerate();
+        lists.filter(move |(_, list)| !groups.is_empty() && list.is_for(&groups))
     }
 }
 

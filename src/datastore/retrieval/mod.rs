@@ -58,7 +58,7 @@ pub struct Options {
 }
 
 /// Which nodes of a tree are asked for. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Selection {
     /// All of them.
     All,

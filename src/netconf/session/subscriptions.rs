@@ -1,6 +1,7 @@
 //! The subscriptions of one session: which may be beside one another, and whose turn it is.
 
-use futures_util::FutureExt;
+use std::sync::Arc;
+
 use futures_util::future::select_all;
 
 use crate::model::error::{ErrorTag, RpcError};
@@ -42,8 +43,9 @@ impl Subscriptions {
         }
     }
 
-    /// The next message of any of them, each in its turn. Safe to cancel.
-    pub(super) async fn next(&mut self) -> String {
+    /// The next message of any of them, each in its turn. Safe to cancel; [`Subscriptions::rest`] follows, whatever came of
+    /// it.
+    pub(super) async fn next(&mut self) -> Arc<str> {
         loop {
             if self.is_empty() {
                 std::future::pending::<()>().await;
@@ -57,14 +59,34 @@ impl Subscriptions {
     }
 
     /// The next message if there is one already.
-    pub(super) fn next_now(&mut self) -> Option<String> {
-        self.next().now_or_never()
+    pub(super) fn next_now(&mut self) -> Option<Arc<str>> {
+        let mut index = 0;
+        while let Some(one) = self.0.get_mut(index) {
+            match one.next_now() {
+                Some(next) => {
+                    if let Some(message) = self.take(next, index) {
+                        return Some(message);
+                    }
+                }
+                None => index += 1,
+            }
+        }
+        None
     }
 
-    fn take(&mut self, next: Next, index: usize) -> Option<String> {
+    /// Other sessions have their turn; of this one the next subscription.
+    pub(super) fn rest(&mut self) {
+        self.0.iter().for_each(Subscription::rest);
+        if !self.is_empty() {
+            self.0.rotate_left(1);
+        }
+    }
+
+    /// The message of one of them, which comes first now: what it has to say goes together.
+    fn take(&mut self, next: Next, index: usize) -> Option<Arc<str>> {
         match next {
             Next::Message(message) => {
-                self.0.rotate_left(index + 1);
+                self.0.rotate_left(index);
                 Some(message)
             }
             Next::Last(message) => {

@@ -3,24 +3,23 @@
 mod message;
 mod registry;
 mod serve;
+mod sight;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 
 pub use message::write;
 pub use registry::Registry;
 use registry::{Entry, Order};
+use sight::{Sight, Verdict};
 
 use super::server::Server;
 use crate::datastore::Author;
-use crate::datastore::events::{Event, Found, Place, Stream, notices};
-use crate::datastore::nacm::Nacm;
-use crate::datastore::retrieval::{Options, Retrieval, Selection, Source};
-use crate::model::error::{Errors, RpcError};
-use crate::model::tree::{Diff, Snapshot};
+use crate::datastore::events::{Event, Found, Listener, Place, Stream};
+use crate::datastore::retrieval::Selection;
 
 /// Events that are looked at in one go; then others have their turn.
 const TURN: usize = 64;
@@ -30,11 +29,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A subscription. Its place in the log is its queue: events that it reads too late are gone, and it ends.
 pub struct Subscription {
     kind: Kind,
-    server: Server,
-    author: Author,
-    selection: Selection,
+    sight: Sight,
     stream: Stream,
-    added: watch::Receiver<Place>,
+    listener: Listener,
     place: Place,
     /// Where the events of the past end, until that was said.
     replay_until: Option<Place>,
@@ -66,9 +63,9 @@ impl Drop for Established {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// This message.
-    Message(String),
+    Message(Arc<str>),
     /// Nothing more after this message, if it is one.
-    Last(Option<String>),
+    Last(Option<Arc<str>>),
 }
 
 /// What one step came to.
@@ -76,8 +73,14 @@ enum Step {
     Said(Next),
     /// An event that is not for this subscriber.
     Passed,
-    /// There is nothing to say before this time.
-    Quiet(Instant),
+    /// There is nothing to say for now.
+    Quiet,
+}
+
+/// Why it no longer waits.
+enum Woken {
+    Ordered(Order),
+    Due,
 }
 
 impl Subscription {
@@ -90,14 +93,11 @@ impl Subscription {
         (start, stop): (Option<SystemTime>, Option<SystemTime>),
     ) -> Self {
         let stream = server.stream().clone();
-        let added = stream.watch();
         let end = stream.end();
         Self {
             kind,
-            server,
-            author,
-            selection,
-            added,
+            listener: stream.listen(),
+            sight: Sight::new(server, author, selection),
             place: start.map_or(end, |start| stream.since(start)),
             replay_until: start.map(|_| end),
             stream,
@@ -111,62 +111,96 @@ impl Subscription {
         matches!(self.kind, Kind::Created)
     }
 
-    /// The next message, once there is one. Safe to cancel. Behind the last one it never returns.
+    /// The next message, once there is one. Safe to cancel, if [`Subscription::rest`] follows: it may have its turn at the
+    /// stream then. Behind the last message it never returns.
     pub async fn next(&mut self) -> Next {
         loop {
-            for _ in 0..TURN {
-                match self.step().await {
-                    Step::Said(next) => return next,
-                    Step::Passed => {}
-                    Step::Quiet(until) => {
-                        if let Some(order) = self.wait(until).await {
-                            return self.obey(order);
-                        }
-                    }
-                }
+            match self.wait().await {
+                Woken::Ordered(order) => return self.obey(order),
+                Woken::Due => {}
             }
+            if let Some(next) = self.next_now() {
+                return next;
+            }
+            // What it looked at was not for it: others first, then what follows.
+            self.rest();
             tokio::task::yield_now().await;
         }
     }
 
+    /// The next message if there is one already. Looks at a bounded number of events.
+    pub fn next_now(&mut self) -> Option<Next> {
+        for _ in 0..TURN {
+            match self.step() {
+                Step::Said(next) => return Some(next),
+                Step::Passed => {}
+                Step::Quiet => return None,
+            }
+        }
+        None
+    }
+
+    /// Has others read the stream.
+    pub fn rest(&self) {
+        self.listener.rest();
+    }
+
     /// Waits for something to do.
-    async fn wait(&mut self, until: Instant) -> Option<Order> {
-        let place = self.place;
+    async fn wait(&mut self) -> Woken {
+        if self.is_over {
+            std::future::pending::<()>().await;
+        }
+        if self.is_replayed() {
+            return Woken::Due;
+        }
+        let until = self.due();
         let order = async {
             match &mut self.kind {
                 Kind::Established(established) => established.orders.recv().await,
                 Kind::Created => std::future::pending().await,
             }
         };
+        let (sight, listener) = (&mut self.sight, &self.listener);
+        let ready = async {
+            match sight.is_looking() {
+                true => sight.look().await,
+                false => listener.turn(self.place).await,
+            }
+        };
         tokio::select! {
-            order = order => order,
-            // The stream lives as long as this subscription holds it.
-            _ = self.added.wait_for(|end| *end > place) => None,
-            () = sleep_until(until) => None,
+            biased;
+            Some(order) = order => Woken::Ordered(order),
+            () = ready => Woken::Due,
+            () = sleep_until(until) => Woken::Due,
         }
     }
 
-    async fn step(&mut self) -> Step {
+    fn step(&mut self) -> Step {
         if self.is_over {
-            std::future::pending::<()>().await;
+            return Step::Quiet;
         }
         if let Kind::Established(established) = &mut self.kind
             && let Ok(order) = established.orders.try_recv()
         {
             return Step::Said(self.obey(order));
         }
-        if self.replay_until.is_some_and(|end| self.place >= end) {
+        if self.is_replayed() {
             self.replay_until = None;
-            return Step::Said(Next::Message(message::replay_complete(self.id())));
+            return Step::Said(Next::Message(message::replay_complete(self.id()).into()));
         }
         match self.stream.at(self.place) {
             Found::Event(event) if self.stop.is_some_and(|stop| event.at > stop) => {
                 self.stop_before()
             }
-            Found::Event(event) => self.pass(&event).await,
-            Found::End => self.quiet(),
+            Found::Event(event) => self.pass(&event),
+            Found::End => self.end_of_stream(),
             Found::Lost { oldest } => self.lost(oldest),
         }
+    }
+
+    /// Whether all events of the past were told, and this was not said yet.
+    fn is_replayed(&self) -> bool {
+        self.replay_until.is_some_and(|end| self.place >= end)
     }
 
     fn id(&self) -> Option<u32> {
@@ -183,9 +217,9 @@ impl Subscription {
                 stop,
                 notice,
             } => {
-                self.selection = selection;
+                self.sight.select(selection);
                 self.stop = stop;
-                Next::Message(notice)
+                Next::Message(notice.into())
             }
             Order::Delete => {
                 self.is_over = true;
@@ -206,31 +240,37 @@ impl Subscription {
         }
     }
 
-    async fn pass(&mut self, event: &Event) -> Step {
-        let message = self.message(event).await;
+    fn pass(&mut self, event: &Arc<Event>) -> Step {
+        let verdict = self.sight.verdict(event);
+        if let Verdict::Open = verdict {
+            return Step::Quiet;
+        }
         self.place = Place(event.number + 1);
-        let message = message.unwrap_or_else(|errors| {
-            tracing::warn!(?errors, "an event cannot be shown to a subscriber");
-            None
-        });
         if let Kind::Established(established) = &self.kind {
-            match message {
-                Some(_) => established.entry.count_sent(),
-                None => established.entry.count_excluded(),
+            match verdict {
+                Verdict::Told(_) => established.entry.count_sent(),
+                _ => established.entry.count_excluded(),
             }
         }
-        message.map_or(Step::Passed, |message| Step::Said(Next::Message(message)))
+        match verdict {
+            Verdict::Told(message) => Step::Said(Next::Message(message)),
+            _ => Step::Passed,
+        }
     }
 
-    fn quiet(&mut self) -> Step {
-        let left = self.stop.map(|stop| stop.duration_since(SystemTime::now()));
-        match left {
-            None => Step::Quiet(Instant::now() + LONGEST_WAIT),
-            Some(Ok(left)) if !left.is_zero() => {
-                Step::Quiet(Instant::now() + left.min(LONGEST_WAIT))
-            }
-            Some(_) => Step::Said(self.stopped()),
+    fn end_of_stream(&mut self) -> Step {
+        let now = SystemTime::now();
+        match self.stop {
+            Some(stop) if stop <= now => Step::Said(self.stopped()),
+            _ => Step::Quiet,
         }
+    }
+
+    /// When it has something to do though nothing happens.
+    fn due(&self) -> Instant {
+        let left = self.stop.map(|stop| stop.duration_since(SystemTime::now()));
+        let left = left.map_or(LONGEST_WAIT, |left| left.unwrap_or_default());
+        Instant::now() + left.min(LONGEST_WAIT)
     }
 
     /// The stop time is over. An established subscription ends without a word then: there is one for configured
@@ -238,16 +278,17 @@ impl Subscription {
     fn stopped(&mut self) -> Next {
         self.is_over = true;
         let created = self.is_created();
-        Next::Last(created.then(message::notification_complete))
+        Next::Last(created.then(|| message::notification_complete().into()))
     }
 
     /// The server ends it, for a reason that is an identity of ietf-subscribed-notifications.
     fn end(&mut self, reason: &str) -> Next {
         self.is_over = true;
-        Next::Last(Some(match self.id() {
+        let message = match self.id() {
             Some(id) => message::terminated(id, reason),
             None => message::notification_complete(),
-        }))
+        };
+        Next::Last(Some(message.into()))
     }
 
     /// It reads more slowly than things happen. What a replay asked for and the log has no more is no loss.
@@ -257,112 +298,20 @@ impl Subscription {
             return Step::Passed;
         }
         tracing::warn!(
-            session = self.author.session,
-            user = self.author.user,
+            session = self.sight.author().session,
+            user = self.sight.author().user,
             subscription = self.id(),
             events = oldest.0 - self.place.0,
             "a subscription ends: its session reads too slowly"
         );
         Step::Said(self.end("suspension-timeout"))
     }
-
-    /// The message of an event; none if it is not selected, or not for this user (RFC 8341, section 3.4.6).
-    async fn message(&self, event: &Event) -> Result<Option<String>, Errors> {
-        let Some(content) = self.visible(event).await? else {
-            return Ok(None);
-        };
-        let Content { xml, tree } = content;
-        let selected = match (&self.selection, tree) {
-            (Selection::All, _) => true,
-            (selection, tree) => {
-                let tree = match tree {
-                    Some(tree) => tree,
-                    None => event.content(self.server.schema())?,
-                };
-                self.selects(tree, selection.clone()).await?
-            }
-        };
-        Ok(selected.then(|| message::write(event.at, xml.as_deref().unwrap_or(&event.xml))))
-    }
-
-    /// What of an event the user may see.
-    async fn visible(&self, event: &Event) -> Result<Option<Content>, Errors> {
-        if self.author.recovery {
-            return Ok(Some(Content::default()));
-        }
-        let nacm = self.server.nacm().await?;
-        let tree = event.content(self.server.schema())?;
-        let Some((module, name)) = tree.roots().next().map(|root| (root.module(), root.name()))
-        else {
-            return Ok(None);
-        };
-        if !nacm.may_receive(&self.author, module, name) {
-            return Ok(None);
-        }
-        if nacm.shows_everything(&self.author) {
-            return Ok(Some(Content {
-                xml: None,
-                tree: Some(tree),
-            }));
-        }
-        self.pruned(event, &tree, &nacm)
-    }
-
-    /// Without the nodes of the notification that the user may not read, and without what it tells of others that he may
-    /// not read.
-    fn pruned(
-        &self,
-        event: &Event,
-        tree: &Snapshot,
-        nacm: &Arc<Nacm>,
-    ) -> Result<Option<Content>, Errors> {
-        let mut copy = tree.duplicate();
-        if let Some(about) = &event.about {
-            let diff = Diff::parse(self.server.schema(), about)?;
-            if !notices::list_edits(&mut copy, &diff, &mut nacm.view(&self.author))? {
-                return Ok(None);
-            }
-        }
-        nacm.prune(&self.author, &mut copy);
-        Ok(Some(Content {
-            xml: Some(copy.to_xml()),
-            tree: Some(Snapshot::new(copy)),
-        }))
-    }
-
-    /// A filter picks events, it does not change them (RFC 5277, section 2.1.1).
-    async fn selects(&self, tree: Snapshot, selection: Selection) -> Result<bool, RpcError> {
-        let look = move || {
-            let source = Source::new(tree, selection);
-            let retrieval = Retrieval::new(vec![source], Options::default(), None);
-            let mut pieces = retrieval.begin()?;
-            while let Some(piece) = pieces.next_piece() {
-                if !piece.is_empty() {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        };
-        match self.selection {
-            Selection::XPath(_) => self.server.evaluate(look).await?,
-            _ => look(),
-        }
-    }
-}
-
-/// What a user sees of an event.
-#[derive(Default)]
-struct Content {
-    /// None where that is all there is.
-    xml: Option<String>,
-    /// None where nobody had to read it so far.
-    tree: Option<Snapshot>,
 }
 
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Subscription")
-            .field("session", &self.author.session)
+            .field("session", &self.sight.author().session)
             .field("place", &self.place)
             .finish_non_exhaustive()
     }

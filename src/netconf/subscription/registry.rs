@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 use tokio::sync::mpsc;
@@ -91,6 +91,8 @@ pub struct Registry(Arc<Mutex<Entries>>);
 struct Entries {
     last: u32,
     all: BTreeMap<u32, Arc<Entry>>,
+    /// What they select, and what subscriptions by create-subscription do.
+    selections: Vec<Weak<Selection>>,
 }
 
 impl Registry {
@@ -121,6 +123,19 @@ impl Registry {
         });
         entries.all.insert(entry.id, Arc::clone(&entry));
         Some((entry, ordered))
+    }
+
+    /// The same selection for all who have an equal one.
+    pub(super) fn share(&self, selection: Selection) -> Arc<Selection> {
+        let mut entries = self.entries();
+        entries.selections.retain(|one| one.strong_count() > 0);
+        let mut all = entries.selections.iter().filter_map(Weak::upgrade);
+        if let Some(equal) = all.find(|one| **one == selection) {
+            return equal;
+        }
+        let own = Arc::new(selection);
+        entries.selections.push(Arc::downgrade(&own));
+        own
     }
 
     pub(super) fn find(&self, id: u32) -> Option<Arc<Entry>> {
