@@ -47,6 +47,12 @@ impl Audience {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = { runtime }.enable_all().build().unwrap();
+            // They are elsewhere on a network: what they cost is not to be in what is measured.
+            let thread = nix::unistd::gettid().to_string();
+            let niced = std::process::Command::new("renice")
+                .args(["-n", "19", "-p", &thread])
+                .output();
+            niced.unwrap();
             runtime.block_on(async move {
                 let mut readers = tokio::task::JoinSet::new();
                 for _ in 0..sessions {

@@ -12,6 +12,7 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -302,13 +303,22 @@ where
             octets += next.len();
             events.push(next);
         }
+        let (output, counters) = (&mut self.output, self.counters);
+        let telling = async move {
+            for event in events {
+                counters.count_notification();
+                output.send(&event).await?;
+            }
+            output.flush().await
+        };
+        tokio::pin!(telling);
+        let told = futures_util::poll!(&mut telling);
         // Whatever time it takes this client to read, the others go on.
         self.subscriptions.rest();
-        for event in events {
-            self.counters.count_notification();
-            self.output.send(&event).await?;
+        match told {
+            Poll::Ready(told) => told,
+            Poll::Pending => telling.await,
         }
-        Ok(())
     }
 
     /// The next request or event. A session with a subscription is never idle.

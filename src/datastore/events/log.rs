@@ -7,9 +7,6 @@ use std::time::SystemTime;
 
 use super::Event;
 
-/// Of how many events the content is kept ready; of older ones it is read again from their text.
-const READY: usize = 64;
-
 /// What a log holds at the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -89,14 +86,11 @@ impl Log {
     }
 
     /// Adds an event, which has the number of [`Log::end`]; the oldest make room.
-    pub fn push(&mut self, event: Event) {
+    pub fn push(&mut self, event: Arc<Event>) {
         debug_assert_eq!(event.number, self.next);
         self.next += 1;
         self.octets += event.octets();
-        self.events.push_back(Arc::new(event));
-        if let Some(older) = self.events.len().checked_sub(READY + 1) {
-            self.events[older].forget_content();
-        }
+        self.events.push_back(event);
         self.trim();
     }
 
@@ -150,8 +144,12 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn event(number: u64, seconds: u64) -> Event {
+    fn stored(number: u64, seconds: u64) -> Event {
         Event::stored(number, at(seconds), "<e/>".to_owned(), None)
+    }
+
+    fn event(number: u64, seconds: u64) -> Arc<Event> {
+        Arc::new(stored(number, seconds))
     }
 
     fn log(events: usize) -> Log {
@@ -216,7 +214,7 @@ mod tests {
             events: 2,
             octets: 1000,
         };
-        let events = vec![event(7, 1), event(8, 2), event(9, 3)];
+        let events = vec![stored(7, 1), stored(8, 2), stored(9, 3)];
         let log = Log::new(at(0), None, bounds, events);
         assert_eq!((log.start(), log.end()), (Place(8), Place(10)));
         assert_eq!(log.aged(), Some(at(1)));

@@ -1,9 +1,11 @@
 //! Events: what happens in the agent, as notifications of its modules (RFC 7950, section 7.16).
 //!
-//! `log.rs` keeps them within bounds, `stream.rs` lets many read it, each in his turn (`turns.rs`); `seen.rs` is what each sees of it, `recorder.rs` has it survive a restart;
+//! `log.rs` keeps them within bounds, `stream.rs` lets many read it, each in his turn (`turns.rs`); `seen.rs` is what each sees of it, `kept.rs` of which events that is
+//! kept; `recorder.rs` has it survive a restart;
 //! `notices.rs` writes those that the datastores and sessions give rise to.
 
 mod announcer;
+mod kept;
 mod log;
 pub mod notices;
 mod recorder;
@@ -11,6 +13,7 @@ mod seen;
 mod stream;
 mod turns;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -75,6 +78,7 @@ pub struct Event {
     pub xml: String,
     /// What it is about where that has to be asked for access control: the text of a difference.
     pub about: Option<String>,
+    is_kept: AtomicBool,
     content: Mutex<Option<Snapshot>>,
     views: seen::Views,
 }
@@ -87,6 +91,7 @@ impl Event {
             at,
             xml: content.to_xml(),
             about,
+            is_kept: AtomicBool::new(false),
             content: Mutex::new(Some(Snapshot::new(content))),
             views: seen::Views::default(),
         }
@@ -99,6 +104,7 @@ impl Event {
             at,
             xml,
             about,
+            is_kept: AtomicBool::new(false),
             content: Mutex::new(None),
             views: seen::Views::default(),
         }
@@ -117,18 +123,26 @@ impl Event {
         if let Some(content) = &*self.ready() {
             return Ok(content.clone());
         }
-        Ok(Snapshot::new(Tree::parse_notification(schema, &self.xml)?))
+        let content = Snapshot::new(Tree::parse_notification(schema, &self.xml)?);
+        if self.is_kept() {
+            *self.ready() = Some(content.clone());
+        }
+        Ok(content)
     }
 
-    /// From now on it is read again from its text.
-    fn forget_content(&self) {
-        *self.ready() = None;
-        self.views.forget();
+    /// Whether what it takes time to find out of it is kept.
+    fn is_kept(&self) -> bool {
+        self.is_kept.load(Ordering::Acquire)
     }
 
-    /// Whether its content is kept ready.
-    fn is_young(&self) -> bool {
-        self.ready().is_some()
+    /// The same from now on; gives back what was.
+    fn set_kept(&self, is_kept: bool) -> bool {
+        let was_kept = self.is_kept.swap(is_kept, Ordering::AcqRel);
+        if !is_kept {
+            *self.ready() = None;
+            self.views.forget();
+        }
+        was_kept
     }
 
     /// What a thread that panicked left is still the content or nothing.

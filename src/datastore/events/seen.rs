@@ -144,7 +144,7 @@ impl Event {
             Some(seen) => seen,
             None => {
                 let seen = self.look(reader, schema)?;
-                if self.is_young() {
+                if self.is_kept() {
                     self.views.keep(&reader.rules, &seen);
                 }
                 seen

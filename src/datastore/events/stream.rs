@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use super::Event;
+use super::kept::Kept;
 use super::log::{Bounds, Found, Log, Place};
 use super::turns::{Listener, Turns};
 use crate::model::tree::Tree;
@@ -20,6 +21,7 @@ struct Inner {
     /// The end of the log, for those who wait for more.
     end: watch::Sender<Place>,
     turns: Turns,
+    kept: Kept,
 }
 
 impl Stream {
@@ -39,6 +41,7 @@ impl Stream {
             log: Mutex::new(log),
             end,
             turns,
+            kept: Kept::default(),
         }))
     }
 
@@ -48,7 +51,9 @@ impl Stream {
         let mut event = Event::new(0, at, content, about);
         let mut log = self.log();
         event.number = log.end().0;
-        log.push(event);
+        let event = Arc::new(event);
+        log.push(Arc::clone(&event));
+        self.0.kept.add(&event);
         // Under the lock, so that the end never goes back.
         self.0.end.send_replace(log.end());
         self.0.turns.added(log.end());
@@ -57,6 +62,15 @@ impl Stream {
     /// What is at a place.
     pub fn at(&self, place: Place) -> Found {
         self.log().at(place)
+    }
+
+    /// The same for somebody who is going to look at it, as others are: what is found out for one is kept for all.
+    pub fn read(&self, place: Place) -> Found {
+        let found = self.at(place);
+        if let Found::Event(event) = &found {
+            self.0.kept.add(event);
+        }
+        found
     }
 
     /// The place of what happens next.

@@ -1,12 +1,19 @@
 //! Whose turn it is to read a stream. An event wakes not all who listen but the first of them; who is done wakes the
-//! next. So a thousand listeners are never in the way of those who have other things to do, such as to commit: they
-//! come one after the other, and each reads all that has come meanwhile.
+//! next, and when they have been at it for a while there is a pause as long. So a thousand listeners are not in the way of
+//! those who have other things to do, such as to commit: they come one after the other, and each reads all that has come
+//! meanwhile, which costs the less the more it is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::yield_now;
+use tokio::time::{Duration, Instant, sleep_until};
+
 use super::Place;
+
+/// Turns that take so long together are followed by a pause.
+const SPELL: Duration = Duration::from_millis(5);
 
 /// Those who read a stream. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug)]
@@ -26,6 +33,17 @@ struct Line {
     /// Turns under way, and how many there may be.
     taken: usize,
     most: usize,
+    pace: Pace,
+}
+
+/// Has turns take half of the time, where there is more to do than that.
+#[derive(Debug)]
+struct Pace {
+    /// How long they took since the last pause, and when the last one ended.
+    spent: Duration,
+    last: Instant,
+    /// No turn before this.
+    resume: Instant,
 }
 
 /// One who listens.
@@ -34,6 +52,7 @@ struct Seat {
     /// Its key in `idle` or `hungry`.
     arrival: Option<u64>,
     has_turn: bool,
+    begun: Option<Instant>,
     waker: Option<Waker>,
 }
 
@@ -56,6 +75,7 @@ impl Turns {
             arrivals: 0,
             taken: 0,
             most,
+            pace: Pace::new(Instant::now()),
         })))
     }
 
@@ -88,6 +108,28 @@ impl Turns {
     /// What a thread that panicked left is still a line.
     fn line(&self) -> MutexGuard<'_, Line> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self {
+            spent: Duration::ZERO,
+            last: now,
+            resume: now,
+        }
+    }
+
+    /// A turn is over.
+    fn took(&mut self, begun: Instant, now: Instant) {
+        if begun.duration_since(self.last) > SPELL {
+            self.spent = Duration::ZERO;
+        }
+        self.last = now;
+        self.spent += now.duration_since(begun);
+        if self.spent >= SPELL {
+            self.resume = now + std::mem::take(&mut self.spent);
+        }
     }
 }
 
@@ -131,7 +173,11 @@ impl Line {
             self.idle.remove(&arrival);
             self.hungry.remove(&arrival);
         }
+        let begun = seat.begun.take();
         if std::mem::take(&mut seat.has_turn) {
+            if let Some(begun) = begun {
+                self.pace.took(begun, Instant::now());
+            }
             self.taken -= 1;
             self.grant();
         }
@@ -143,6 +189,15 @@ impl Listener {
     /// Whoever stops waiting has to rest too: nobody else has his turn else.
     pub async fn turn(&self, place: Place) {
         std::future::poll_fn(|context| self.poll(place, context)).await;
+        let resume = self.turns.line().pace.resume;
+        match resume > Instant::now() {
+            true => sleep_until(resume).await,
+            // The runtime looks at its sockets before, as it would else only after dozens of turns.
+            false => yield_now().await,
+        }
+        if let Some(seat) = self.turns.line().seats.get_mut(&self.seat) {
+            seat.begun.get_or_insert_with(Instant::now);
+        }
     }
 
     fn poll(&self, place: Place, context: &Context<'_>) -> Poll<()> {
@@ -264,6 +319,20 @@ mod tests {
         let all: Vec<_> = (0..3).map(|_| turns.listen()).collect();
         let have: Vec<_> = all.iter().map(|one| asks(one, 1, &told)).collect();
         assert_eq!(have, [true, true, false]);
+    }
+
+    #[test]
+    fn long_turns_are_followed_by_a_pause_as_long_and_a_single_one_is_not() {
+        let now = Instant::now();
+        let after = |milliseconds| now + Duration::from_millis(milliseconds);
+        let mut pace = Pace::new(now);
+        pace.took(after(10), after(14));
+        assert!(pace.resume <= after(14));
+        pace.took(after(14), after(17));
+        assert_eq!(pace.resume, after(24), "seven of them");
+        pace.took(after(24), after(26));
+        pace.took(after(40), after(44));
+        assert_eq!(pace.resume, after(24), "there was a pause anyway");
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl Subscription {
             self.replay_until = None;
             return Step::Said(Next::Message(message::replay_complete(self.id()).into()));
         }
-        match self.stream.at(self.place) {
+        match self.stream.read(self.place) {
             Found::Event(event) if self.stop.is_some_and(|stop| event.at > stop) => {
                 self.stop_before()
             }
