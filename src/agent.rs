@@ -1,5 +1,6 @@
 //! Layer 4: builds every part of the agent and wires the channels; the only file that knows them all.
 
+mod call_home;
 mod command;
 mod control;
 mod device;
@@ -51,6 +52,7 @@ use crate::tunnel::net::Surroundings;
 use crate::tunnel::record::{Record, TunnelStore};
 use crate::tunnel::{self, CloudConnection};
 
+use call_home::CallHome;
 use command::SystemCommand;
 use control::Asked;
 use discovery::Discovery;
@@ -170,6 +172,7 @@ impl Agent {
 
         let (users, known_users) = Watched::new(paths::AUTHENTICATION, watched::users);
         let (limits, known_limits) = Watched::new(paths::LIMITS, watched::limits);
+        let (call_home, called, names) = CallHome::new(&store, &loaded);
         let parts = Parts {
             announce: Some(announce),
             history: std::mem::take(&mut loaded.history).into_iter().collect(),
@@ -179,9 +182,11 @@ impl Agent {
                 Box::new(ConfiguredSubscriptions),
                 Box::new(cloud.clone()),
                 Box::new(discovery.listed),
+                Box::new(called),
+                Box::new(names),
             ],
             actions: actions(&cloud, &options),
-            providers: providers(&device, cloud, &hearing.events),
+            providers: providers(&device, cloud, &hearing.events, &call_home),
         };
         let sealer = Box::new(DeviceSealer(key));
         let started = Datastore::start(running, loaded.next_commit, sealer, parts);
@@ -219,6 +224,7 @@ impl Agent {
         });
         parts.spawn(doors.control.run(handler, stopping.clone()));
         parts.spawn(services.run(ssh.clone()));
+        parts.spawn(call_home.run(ssh.clone(), stopping.clone()));
         parts.spawn(async move { ssh.run(doors.listeners).await });
         hearing.run(&mut parts, known_limits, &stopping);
         parts.spawn(async move { drop(owner.await) });
@@ -367,12 +373,14 @@ fn providers(
     device: &Device,
     cloud: CloudConnection,
     events: &Events,
+    call_home: &CallHome,
 ) -> Vec<Box<dyn StateProvider>> {
     vec![
         Box::new(Streams(events.stream.clone())),
         Box::new(EventStreams(events.stream.clone())),
         Box::new(events.subscriptions.clone()),
         Box::new(cloud),
+        Box::new(call_home.state()),
         Box::new(SystemState(device.clone(), Utc::now)),
         Box::new(HardwareState(device.clone())),
     ]

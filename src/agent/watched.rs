@@ -10,10 +10,13 @@ use crate::model::settings::{Limits, UserEntry};
 use crate::model::tree::Tree;
 use crate::transport::ssh::Users;
 
+/// Makes a value of a validated tree.
+type Read<T> = Box<dyn Fn(&Tree) -> Result<T, RpcError> + Send>;
+
 /// Publishes what `read` makes of running, when it has changed.
 pub(super) struct Watched<T> {
     channel: watch::Sender<Arc<T>>,
-    read: fn(&Tree) -> T,
+    read: Read<T>,
     /// Where it stands; a change elsewhere is not even read.
     container: &'static str,
 }
@@ -24,6 +27,18 @@ impl<T: Default + Send + Sync + 'static> Watched<T> {
         container: &'static str,
         read: fn(&Tree) -> T,
     ) -> (Self, watch::Receiver<Arc<T>>) {
+        Self::with(container, Box::new(move |tree| Ok(read(tree))))
+    }
+
+    /// The same; a commit whose value cannot be read is refused.
+    pub(super) fn checked(
+        container: &'static str,
+        read: fn(&Tree) -> Result<T, RpcError>,
+    ) -> (Self, watch::Receiver<Arc<T>>) {
+        Self::with(container, Box::new(read))
+    }
+
+    fn with(container: &'static str, read: Read<T>) -> (Self, watch::Receiver<Arc<T>>) {
         let (channel, receiver) = watch::channel(Arc::default());
         (
             Self {
@@ -45,7 +60,7 @@ impl<T: Send + Sync + 'static> ConfigSubscriber for Watched<T> {
         if !change.at_start && !change.diff.touches(self.container) {
             return Ok(Box::new(|| {}));
         }
-        let value = Arc::new((self.read)(change.new));
+        let value = Arc::new((self.read)(change.new)?);
         let channel = self.channel.clone();
         // Nobody may be listening any more: the agent stops.
         Ok(Box::new(move || drop(channel.send(value))))

@@ -66,6 +66,10 @@ pub const HARDWARE: &str = "/ietf-hardware:hardware";
 pub const LIMITS: &str = "/device-management:device-management/limits";
 /// Action: make running what it was after an earlier commit.
 pub const ROLLBACK_TO: &str = "/device-management:device-management/rollback-to";
+/// Connections that the agent opens to its managers (RFC 8071).
+pub const CALL_HOME: &str = "/device-management:device-management/call-home";
+/// Where they stand.
+pub const CALL_HOME_STATE: &str = "/device-management:device-management/call-home/state";
 /// Monitoring state (RFC 6022).
 pub const NETCONF_STATE: &str = "/ietf-netconf-monitoring:netconf-state";
 /// The list of modules (RFC 8525).

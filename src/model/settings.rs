@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+pub mod call_home;
 mod read;
 
 /// A clear-text secret: wiped on drop, never shown by `Debug`.

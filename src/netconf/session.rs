@@ -327,6 +327,7 @@ where
         loop {
             let idle = self.limits.borrow_and_update().idle_timeout;
             let is_live = !self.subscriptions.is_empty();
+            self.debt.subscribed(is_live);
             let deadline = since
                 .checked_add(idle)
                 .filter(|_| !idle.is_zero() && !is_live);

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::model::tree::heap;
 pub use crate::netconf::session::{Owed, Peer, Transport};
 
+pub mod call_home;
 pub mod control;
 pub mod local;
 pub mod socket;

@@ -27,6 +27,12 @@ impl Jitter {
         low + Duration::from_nanos(u64::try_from(offset).unwrap_or(u64::MAX))
     }
 
+    /// One of so many, at least one, counted from zero.
+    pub fn one_of(&mut self, many: usize) -> usize {
+        let many = u64::try_from(many).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.next() % many).unwrap_or_default()
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;

@@ -5,6 +5,7 @@ mod access;
 mod actions;
 mod architecture;
 mod backup;
+mod call_home;
 mod chaos;
 mod cloud;
 mod cloud_rules;

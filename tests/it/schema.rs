@@ -14,7 +14,7 @@ use crate::source::{files, literals};
 const MODULES: [&str; 3] = ["cloud-management", "device-management", "device-hosts"];
 
 /// Subtrees and the file that knows their leaves; the first that fits counts.
-const KNOWN_BY: [(&str, &str); 8] = [
+const KNOWN_BY: [(&str, &str); 10] = [
     (
         "/cloud-management:cloud-management/state",
         "tunnel/state.rs",
@@ -33,6 +33,14 @@ const KNOWN_BY: [(&str, &str); 8] = [
         "/device-management:device-management/rollback-to",
         "netconf/ops/action.rs",
     ),
+    (
+        "/device-management:device-management/call-home/state",
+        "transport/call_home/status.rs",
+    ),
+    (
+        "/device-management:device-management/call-home",
+        "model/settings/call_home.rs",
+    ),
     ("/device-management:", "model/settings/read.rs"),
     ("/ietf-system:", "model/settings/read.rs"),
 ];
@@ -42,7 +50,7 @@ const NOTIFICATIONS: &str =
 const OPERATOR: &str = "The operator's side: command line, logs, metrics, packages";
 
 /// What the model has and the agent does not have yet, with the issue that brings it.
-const LATER: [(&str, &str); 5] = [
+const LATER: [(&str, &str); 4] = [
     (
         "/cloud-management:cloud-management/commit-guard",
         NOTIFICATIONS,
@@ -52,10 +60,6 @@ const LATER: [(&str, &str); 5] = [
         NOTIFICATIONS,
     ),
     ("/cloud-management:commit-rolled-back", NOTIFICATIONS),
-    (
-        "/device-management:device-management/call-home",
-        NOTIFICATIONS,
-    ),
     ("/device-management:device-management/logging", OPERATOR),
 ];
 

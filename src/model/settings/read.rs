@@ -23,17 +23,21 @@ use crate::model::tree::{Node, Tree};
 /// The longest name Linux gives a network device, and so a VRF (IFNAMSIZ - 1).
 const LONGEST_DEVICE_NAME: usize = 15;
 
-fn invalid(path: &str, words: impl Into<String>) -> RpcError {
+pub(super) fn invalid(path: &str, words: impl Into<String>) -> RpcError {
     RpcError::application(ErrorTag::InvalidValue, words).at(path)
 }
 
 /// A leaf that YANG has given the syntax of `T`; absent where it is not set.
-fn leaf<T: FromStr>(tree: &Tree, path: &str) -> Option<T> {
+pub(super) fn leaf<T: FromStr>(tree: &Tree, path: &str) -> Option<T> {
     tree.value(path)?.parse().ok()
 }
 
 /// The entries of a list below a container.
-fn entries<'a>(tree: &'a Tree, container: &str, list: &'a str) -> impl Iterator<Item = Node<'a>> {
+pub(super) fn entries<'a>(
+    tree: &'a Tree,
+    container: &str,
+    list: &'a str,
+) -> impl Iterator<Item = Node<'a>> {
     let children = tree
         .find(container)
         .into_iter()

@@ -2,7 +2,7 @@
 //!
 //! [`SshServer`] accepts connections and lets clients log in as users of ietf-system; each subsystem `netconf` they ask
 //! for becomes a stream handed to the injected session. One file for each part: `connection` is the life of one
-//! connection, `handler` answers what its client asks for, `login` says who may come in and `throttle` how fast they
+//! connection, `call` what is different when the agent has opened it, `handler` answers what its client asks for, `login` says who may come in and `throttle` how fast they
 //! may guess, `inbox` and `channel` carry one session's data, `line` makes sure that everything can be ended,
 //! `admission` that there are not too many.
 
@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use self::admission::{Admission, Admitted};
+use self::connection::End;
 use self::line::Hangup;
 use self::throttle::Throttle;
 use self::tunnelled::Tunnelled;
@@ -29,6 +30,7 @@ use super::{ByteStream, Leavers, Serve, stopped};
 use crate::model::settings::Limits;
 
 mod admission;
+mod call;
 mod channel;
 mod connection;
 mod counters;
@@ -42,6 +44,7 @@ mod tests;
 mod throttle;
 mod tunnelled;
 
+pub use call::{Call, CallEnd, Terms};
 pub use counters::Counters;
 pub use host_key::{FILE_NAME as HOST_KEY_FILE, HostKey, HostKeyError};
 pub use login::Users;
@@ -162,8 +165,36 @@ impl SshServer {
         while doors.join_next().await.is_some() {}
     }
 
-    /// Serves one connection that exists already (from the cloud tunnel; call home, RFC 8071), to its end.
+    /// Serves one connection that exists already, to its end.
     pub async fn serve_stream(&self, stream: impl ByteStream + 'static, source: Source) {
+        // Whoever came by himself is not told why he has to go.
+        let _ = self.admit(stream, source, None).await;
+    }
+
+    /// Serves a connection that the agent has opened to a manager (RFC 8071), to its end; who the peer is, and what he may
+    /// do, is found out as for those who come by themselves.
+    pub async fn serve_call(
+        &self,
+        stream: impl ByteStream + 'static,
+        address: IpAddr,
+        call: Call,
+    ) -> CallEnd {
+        let source = Source::Address(address.to_canonical());
+        match self.admit(stream, source, Some(call)).await {
+            None => CallEnd::Refused,
+            Some(End::LoginTimeout) => CallEnd::LoginTimeout,
+            Some(End::Gone(Err(error))) => CallEnd::Over(Some(error.to_string())),
+            Some(_) => CallEnd::Over(None),
+        }
+    }
+
+    /// Serves a connection if there is room for it.
+    async fn admit(
+        &self,
+        stream: impl ByteStream + 'static,
+        source: Source,
+        call: Option<Call>,
+    ) -> Option<End> {
         let limit = most_connections(self.0.limits.borrow().sessions, self.0.descriptors);
         let refused = &self.0.counters.connections_refused;
         let hangup = Hangup::new();
@@ -176,10 +207,11 @@ impl SshServer {
             Admitted::No => {
                 refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 warn!(%source, limit, "ssh connection refused: too many");
-                return;
+                return None;
             }
         };
-        connection::serve(self.0.clone(), stream, source, hangup, slot).await;
+        let place = (hangup, slot);
+        Some(connection::serve(self.0.clone(), stream, source, place, call).await)
     }
 
     /// Serves all connections that come out of the cloud tunnel, until shutdown or until no more can come.

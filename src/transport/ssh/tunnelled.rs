@@ -58,7 +58,8 @@ impl Tunnelled {
 }
 
 impl Manager {
-    async fn answered(self) {
+    /// Ends once every reply that is owed has arrived.
+    pub(super) async fn answered(self) {
         self.owed.settled().await;
         if self.progress.borrow().sessions > 0 {
             // Written is not arrived. A client answers every request that it does not know, in order, with a refusal

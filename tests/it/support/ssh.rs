@@ -7,6 +7,7 @@ use russh::client::{self, Handle};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{ChannelStream, client::Msg};
 use tether::protocol::client::Client;
+use tokio::net::TcpStream;
 
 use super::{PATIENCE, soon};
 
@@ -34,6 +35,19 @@ impl SshSession {
     /// Logs in with a password; `None` when that is refused.
     pub async fn open(address: SocketAddr, user: &str, password: &str) -> Option<Self> {
         let mut connection = dial(address).await;
+        let tried = soon(connection.authenticate_password(user, password)).await;
+        if tried.unwrap().success() {
+            Some(Self::over(connection).await)
+        } else {
+            None
+        }
+    }
+
+    /// Logs in with a password at a server that has called; `None` when that is refused.
+    pub async fn answer(stream: TcpStream, user: &str, password: &str) -> Option<Self> {
+        let config = Arc::new(client::Config::default());
+        let connection = soon(client::connect_stream(config, stream, Trusting)).await;
+        let mut connection = connection.unwrap();
         let tried = soon(connection.authenticate_password(user, password)).await;
         if tried.unwrap().success() {
             Some(Self::over(connection).await)

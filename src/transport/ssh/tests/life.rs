@@ -82,7 +82,9 @@ async fn a_dead_peer_is_noticed_by_its_missing_keepalives() {
 }
 
 /// A wire that swallows everything once it is cut, without either end noticing.
-fn cuttable(far: tokio::io::DuplexStream) -> (tokio::io::DuplexStream, watch::Sender<bool>) {
+pub(super) fn cuttable(
+    far: tokio::io::DuplexStream,
+) -> (tokio::io::DuplexStream, watch::Sender<bool>) {
     let (client, near) = tokio::io::duplex(64 << 10);
     let (cut, _) = watch::channel(false);
     let (far_reader, far_writer) = tokio::io::split(far);

@@ -17,6 +17,7 @@ use crate::model::crypt_hash;
 use crate::model::settings::{Limits, UserEntry};
 use crate::transport::{Peer, Serve};
 
+mod calls;
 mod channels;
 mod flow;
 mod life;
