@@ -1,6 +1,8 @@
 //! Finding out what device this is.
 
+use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use nix::sys::utsname::uname;
@@ -8,6 +10,8 @@ use nix::sys::utsname::uname;
 use crate::datastore::store::{Store, StoreError};
 use crate::system::Device;
 
+/// Under which the store keeps it, and the name of the credential (systemd.exec(5), `LoadCredential=`) that hands it to an
+/// agent that may not read the files itself.
 const SERIAL_NUMBER: &str = "serial-number";
 /// Where Linux tells the serial number: DMI on a PC, the device tree elsewhere.
 const SERIAL_FILES: [&str; 2] = [
@@ -39,7 +43,8 @@ pub(super) fn find(given: Option<&str>, store: &Store) -> Result<Device, StoreEr
         .and_then(|bytes| String::from_utf8(bytes).ok());
     let serial_number = match given {
         Some(given) => given.to_owned(),
-        None => first_line(&SERIAL_FILES)
+        None => credential(std::env::var_os("CREDENTIALS_DIRECTORY"))
+            .or_else(|| first_line(&SERIAL_FILES))
             .or_else(|| before.clone())
             .unwrap_or_else(made_up),
     };
@@ -64,11 +69,14 @@ fn made_up() -> String {
     format!("TETHER{:014}", number % 100_000_000_000_000)
 }
 
-fn first_line(files: &[&str]) -> Option<String> {
-    let read = |file: &&str| fs::read_to_string(file).ok();
+fn credential(directory: Option<OsString>) -> Option<String> {
+    first_line(&[Path::new(&directory?).join(SERIAL_NUMBER)])
+}
+
+fn first_line(files: &[impl AsRef<Path>]) -> Option<String> {
     let lines = files
         .iter()
-        .filter_map(read)
+        .filter_map(|file| fs::read_to_string(file).ok())
         .map(|text| text.trim_matches(['\0', '\n', ' ', '\t']).to_owned());
     lines
         .into_iter()
@@ -96,4 +104,25 @@ fn boot_time() -> DateTime<Utc> {
     seconds
         .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
         .unwrap_or_else(Utc::now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_the_serial_number_unless_the_hardware_has_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = || credential(Some(directory.path().into()));
+        assert_eq!(found(), None);
+        for (text, number) in [
+            ("A-1\n", Some("A-1")),
+            ("none", None),
+            ("Default string\n", None),
+        ] {
+            fs::write(directory.path().join("serial-number"), text).unwrap();
+            assert_eq!(found().as_deref(), number);
+        }
+        assert_eq!(credential(None), None);
+    }
 }
