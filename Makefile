@@ -5,7 +5,7 @@ heading = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test lint fmt clippy yang-lint rust-test counterparts interop soak bench
+.PHONY: help setup demo test lint fmt clippy yang-lint rust-test counterparts interop soak deb bench
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -30,6 +30,13 @@ soak: setup ## 50,000 sessions through every way to end, on a release build: min
 	$(CARGO) build --release --locked --bin tether --example crowd
 	$(heading) "$(SESSIONS) sessions"
 	@PROFILE=release SOAK=$(SESSIONS) .venv/bin/pytest --quiet tests/interop/test_soak.py
+
+deb: setup ## the Debian package, in target/debian
+	@.ci/counterparts install_cargo_deb
+	$(heading) "the package"
+	$(CARGO) build --release --locked --bin tether --example package
+	target/release/examples/package target/package
+	.cargo/counterparts/bin/cargo-deb --no-build --output=target/debian/
 
 bench: setup ## benchmarks
 	$(CARGO) bench --locked

@@ -11,6 +11,7 @@ pub mod options;
 mod restore;
 mod sealer;
 mod services;
+mod watchdog;
 mod watched;
 mod yang_files;
 
@@ -203,6 +204,8 @@ impl Agent {
             }
         };
         let (handle, owner) = Handle::start(datastore, Arc::clone(&store));
+        let mut parts = JoinSet::new();
+        parts.spawn(watchdog::run(handle.clone(), stopping.clone()));
         let server = Server::new(handle, schema, known_limits.clone(), hearing.events.clone());
         hearing.tell_of_news(schema, &store, &loaded, server.capabilities());
 
@@ -215,7 +218,6 @@ impl Agent {
             shutdown: stopping.clone(),
         });
 
-        let mut parts = JoinSet::new();
         parts.spawn(doors.local.run(serve, stopping.clone()));
         let handler = control::handler(Asked {
             reports: discovery.reports,

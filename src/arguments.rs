@@ -22,7 +22,7 @@ pub enum Command {
     Agent(Box<Options>),
     /// Runs commands of the command line against the agent of this machine
     Cli {
-        /// Unix socket of the agent [default: tether.sock in the state directory]
+        /// Unix socket of the agent [default: tether.sock in the state directory, else in /run/tether]
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
         /// Command to run; several run in one session
@@ -39,7 +39,7 @@ pub enum Command {
         /// Read the password (option 252) from the first line of standard input; an empty one is none
         #[arg(long)]
         password_stdin: bool,
-        /// Control socket of the agent [default: control.sock in the state directory]
+        /// Control socket of the agent [default: control.sock in the state directory, else in /run/tether]
         #[arg(long, value_name = "PATH")]
         control: Option<PathBuf>,
     },
@@ -47,7 +47,7 @@ pub enum Command {
     Service {
         /// Name of the service
         name: String,
-        /// Control socket of the agent [default: control.sock in the state directory]
+        /// Control socket of the agent [default: control.sock in the state directory, else in /run/tether]
         #[arg(long, value_name = "PATH")]
         control: Option<PathBuf>,
         /// Program and its arguments

@@ -44,6 +44,9 @@ fn main() -> ExitCode {
 /// The runtime would make hundreds, and each leaves a stack.
 const BLOCKING_THREADS: usize = 16;
 
+/// Where the service of the package has its sockets.
+const SERVICE_SOCKETS: &str = "/run/tether";
+
 /// What a DHCP option holds, and more than a password may have; the agent says so with the reason.
 const LONGEST_PASSWORD: usize = 255;
 
@@ -201,12 +204,18 @@ fn line_of_stdin() -> Result<Secret, Failure> {
     Ok(Secret::new(text))
 }
 
-/// The socket that was given, else the one of this name where the agent has it by default.
+/// The socket that was given, else the one of this name of an agent that this user runs, else that of the package's service.
 fn socket_path(given: Option<PathBuf>, name: &str) -> Result<PathBuf, Failure> {
-    match given {
-        Some(given) => Ok(given),
-        None => Ok(tether::agent::options::default_state_directory(None)?.join(name)),
+    if let Some(given) = given {
+        return Ok(given);
     }
+    let own = tether::agent::options::default_state_directory(None)?.join(name);
+    let service = PathBuf::from(SERVICE_SOCKETS).join(name);
+    Ok(if !own.exists() && service.exists() {
+        service
+    } else {
+        own
+    })
 }
 
 fn small_runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -1,0 +1,154 @@
+"""The .deb on a throw-away machine with a systemd of its own: installed, used, upgraded, removed and purged."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from harness.agent import ANSWER
+from harness.machine import Machine
+from harness.net import Unavailable
+from harness.program import BINARIES, COUNTERPARTS, ROOT
+from harness.wait import DEADLINE, wait_until
+from ncclient import manager
+
+SYSTEM = "urn:ietf:params:xml:ns:yang:ietf-system"
+HARDWARE = "urn:ietf:params:xml:ns:yang:ietf-hardware"
+SOCKET = "/run/tether/tether.sock"
+CONFIGURATION = "/etc/tether/tether.toml"
+# linux/capability.h: CAP_NET_BIND_SERVICE and CAP_NET_RAW.
+CAPABILITIES = 1 << 10 | 1 << 13
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """Two versions of the package, of the binary that the other tests use, without its symbols."""
+    tool = shutil.which(COUNTERPARTS / "bin" / "cargo-deb") or shutil.which("cargo-deb")
+    if not tool:
+        pytest.skip("no cargo-deb")
+    directory = tmp_path_factory.mktemp("package")
+    (directory / "release").mkdir()
+    subprocess.run(["strip", "-o", directory / "release" / "tether", BINARIES / "tether"], check=True)
+    subprocess.run([BINARIES / "examples" / "package", directory / "package"], check=True)
+
+    def package(version):
+        file = directory / f"tether_{version}.deb"
+        subprocess.run([tool, "--no-build", "--no-strip", "--fast", f"--deb-version={version}", f"--output={file}"], cwd=ROOT,
+                       env=os.environ | {"CARGO_TARGET_DIR": str(directory)}, check=True, capture_output=True, timeout=120)
+        return file
+    return package("0.1.0-1"), package("0.1.1-1")
+
+
+@pytest.fixture
+def machine(tmp_path):
+    try:
+        machine = Machine(tmp_path / "machine")
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    yield machine
+    machine.end()
+
+
+def install(machine, package):
+    machine.run("dpkg", "--install", machine.copy(package), env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
+    wait_until("the service is up", lambda: unit(machine, "ActiveState") == "active")
+
+
+def configure(machine, *lines):
+    """Overrides lines of the unit."""
+    drop_in = machine.path("/etc/systemd/system/tether.service.d")
+    drop_in.mkdir(parents=True)
+    (drop_in / "test.conf").write_text("\n".join(["[Service]", *lines, ""]))
+
+
+def unit(machine, what):
+    return machine.run("systemctl", "show", "tether", f"--property={what}", "--value").stdout.strip()
+
+
+def status(machine, what):
+    text = machine.path(f"/proc/{unit(machine, 'MainPID')}/status").read_text()
+    return re.search(rf"^{what}:\s*(\S+)", text, re.MULTILINE)[1]
+
+
+def connect(machine):
+    return manager.connect_uds(path=str(machine.path(SOCKET)), timeout=ANSWER, manager_params={"timeout": ANSWER})
+
+
+def hostname(machine):
+    with connect(machine) as session:
+        wanted = f'<system xmlns="{SYSTEM}"><hostname/></system>'
+        return session.get_config("running", ("subtree", wanted)).data_ele.findtext(f".//{{{SYSTEM}}}hostname")
+
+
+def test_the_installed_service_runs_as_its_own_user_with_two_capabilities(machine, packages):
+    install(machine, packages[0])
+    user = machine.run("id", "--user", "tether").stdout.strip()
+    assert user != "0" and status(machine, "Uid") == user
+    assert int(status(machine, "CapEff"), 16) == CAPABILITIES
+    assert int(status(machine, "CapBnd"), 16) == CAPABILITIES
+    assert status(machine, "NoNewPrivs") == "1" and status(machine, "Seccomp") == "2"
+    assert machine.run("stat", "--format=%a %U", "/var/lib/tether").stdout == "700 tether\n"
+    assert ":830 " in machine.run("ss", "--tcp", "--listening", "--numeric").stdout
+    printed = machine.run("journalctl", "--unit=tether", "--output=cat").stdout
+    assert len(re.findall(r"the user admin was made, with the password \S+", printed)) == 1
+    shown = machine.run("tether", "cli", "-c", "display cloud-management state").stdout
+    assert "Cloud connection state   : Unconnected" in shown
+
+
+def test_what_comes_with_it_is_there(machine, packages):
+    install(machine, packages[0])
+    for page in ["tether", "tether-agent", "tether-cli", "tether-service", "tether-dhcp-event"]:
+        assert machine.path(f"/usr/share/man/man1/{page}.1.gz").exists()
+    completed = machine.run("bash", "-c", ". /usr/share/bash-completion/completions/tether; COMP_WORDS=(tether ag); COMP_CWORD=1; "
+                            "_tether tether ag tether; echo ${COMPREPLY[@]}").stdout
+    assert completed == "agent\n"
+    assert machine.run("systemd-analyze", "verify", "/usr/lib/systemd/system/tether.service").stderr == ""
+
+
+def test_an_upgrade_keeps_configuration_state_and_what_was_changed_by_hand(machine, packages):
+    install(machine, packages[0])
+    with connect(machine) as session:
+        session.edit_config(target="running", config=f'<config xmlns="urn:ietf:params:xml:ns:netconf:base:1.0">'
+                            f'<system xmlns="{SYSTEM}"><hostname>kept</hostname></system></config>')
+    machine.path(CONFIGURATION).write_text(machine.path(CONFIGURATION).read_text() + 'serial-number = "BY-HAND"\n')
+    key = machine.path("/var/lib/tether/ssh_host_ed25519_key").read_bytes()
+    process = unit(machine, "MainPID")
+    install(machine, packages[1])
+    wait_until("the new version runs", lambda: unit(machine, "MainPID") not in (process, "0"))
+    wait_until("it serves", lambda: unit(machine, "ActiveState") == "active")
+    assert hostname(machine) == "kept"
+    assert "BY-HAND" in machine.path(CONFIGURATION).read_text()
+    assert machine.path("/var/lib/tether/ssh_host_ed25519_key").read_bytes() == key
+
+
+def test_removed_it_leaves_its_state_and_purged_nothing(machine, packages):
+    install(machine, packages[0])
+    machine.run("dpkg", "--remove", "tether")
+    assert unit(machine, "ActiveState") == "inactive"
+    assert machine.path("/var/lib/tether/configuration.redb").exists() and machine.path(CONFIGURATION).exists()
+    install(machine, packages[0])
+    machine.run("dpkg", "--purge", "tether")
+    assert not machine.path("/var/lib/tether").exists() and not machine.path("/etc/tether").exists()
+    assert not machine.path("/usr/bin/tether").exists()
+
+
+def test_the_serial_number_of_the_hardware_comes_as_a_credential(machine, packages):
+    probe = ["--pipe", "--wait", "--property=User=nobody", "--property=SetCredential=a:b", "cat", "/run/credentials/probe.service/a"]
+    if machine.run("systemd-run", "--unit=probe", *probe, check=False).stdout != "b":
+        pytest.skip("systemd hands no credentials to other users here")
+    machine.path("/etc/serial").write_text("210235A1XXX000000077\n")
+    configure(machine, "LoadCredential=", "LoadCredential=serial-number:/etc/serial")
+    install(machine, packages[0])
+    with connect(machine) as session:
+        wanted = f'<hardware xmlns="{HARDWARE}"><component><serial-num/></component></hardware>'
+        assert "210235A1XXX000000077" in session.get(("subtree", wanted)).xml
+
+
+def test_an_agent_that_does_not_answer_is_started_anew(machine, packages):
+    configure(machine, "WatchdogSec=1", "RestartSec=0")
+    install(machine, packages[0])
+    process = unit(machine, "MainPID")
+    machine.run("kill", "-STOP", process)
+    wait_until("another one runs", lambda: unit(machine, "MainPID") not in (process, "0"), 2 * DEADLINE)
+    assert "watchdog" in machine.run("journalctl", "--unit=tether", "--output=cat").stdout.lower()
