@@ -167,13 +167,15 @@ def generate_key(path, kind="ed25519", bits=None):
                    timeout=60)
 
 
-def over_ssh(port, user, key, log, host=None):
-    """`ssh -s … netconf` with this private key and nothing of the machine's own configuration, perhaps from a host."""
+def over_ssh(port, user, key, log, host=None, options=()):
+    """`ssh -s … netconf` with this private key, these options and nothing of the machine's own configuration, perhaps from a
+    host."""
     within = host.within if host else list
     with log.open("ab") as complaints:
         process = subprocess.Popen(
             within(["ssh", "-F", "none", "-p", str(port), "-i", str(key), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes",
              "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
+             *(part for option in options for part in ("-o", option)),
              "-s", f"{user}@127.0.0.1", "netconf"]),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True)
 
