@@ -1,34 +1,20 @@
 """netconf_get and netconf_config of Ansible (collection ansible.netcommon), in playbooks as operators write them."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from harness import program
-from harness.agent import PASSWORD
+from harness import ansible
 from harness.config import CLOUD, cloud, config, server
 
-PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
-COLLECTIONS = program.COUNTERPARTS
-pytestmark = pytest.mark.skipif(not (PLAYBOOK.exists() and (COLLECTIONS / "ansible_collections").exists()),
-                                reason="no Ansible with its collections: see .ci/counterparts")
+pytestmark = pytest.mark.skipif(not ansible.IS_THERE, reason=ansible.MISSING)
 INTERVAL = f".//{{{CLOUD}}}keepalive-interval"
-# A playbook starts several interpreters.
-PATIENCE = 120
 
 
 @pytest.fixture
 def play(agent, tmp_path):
     """Runs tasks as one playbook and gives the result of each, failed ones too."""
-    environment = os.environ | {
-        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_HOME": str(tmp_path / "ansible"),
-        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible" / "tmp"), "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
-        "ANSIBLE_HOST_KEY_CHECKING": "False", "ANSIBLE_NOCOLOR": "1",
-        "PATH": f"{PLAYBOOK.parent}{os.pathsep}{os.environ['PATH']}"}
-
     def play(*tasks):
         results = tmp_path / "results.json"
         steps = [{"name": f"step {number}", "register": f"step_{number}", "ignore_errors": True} | task
@@ -39,12 +25,7 @@ def play(agent, tmp_path):
                 "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}}
         book = [{"hosts": "all", "gather_facts": False, "tasks": [*steps, keep]}]
         (tmp_path / "book.yml").write_text(json.dumps(book))
-        device = {"ansible_connection": "ansible.netcommon.netconf", "ansible_network_os": "default",
-                  "ansible_host": "127.0.0.1", "ansible_port": agent.port, "ansible_user": "admin",
-                  "ansible_password": PASSWORD}
-        (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"device": device}}}))
-        ran = subprocess.run([PLAYBOOK, "-i", tmp_path / "hosts.json", tmp_path / "book.yml"], env=environment,
-                             capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=tmp_path)
+        ran = ansible.play(tmp_path / "book.yml", tmp_path, device=agent)
         assert ran.returncode == 0 and results.exists(), ran.stdout[-3000:] + ran.stderr[-3000:]
         return json.loads(results.read_text())
     return play
