@@ -27,7 +27,7 @@ pub use announcer::Announcer;
 pub use log::{Bounds, Found, Place};
 pub use recorder::Recorder;
 pub use seen::{Content, Reader, Seen, Wanted};
-pub use stream::Stream;
+pub use stream::{Losses, Stream};
 pub use turns::Listener;
 
 /// The name of the stream of all events (RFC 5277, section 3.2.3).

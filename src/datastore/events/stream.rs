@@ -15,6 +15,15 @@ use crate::model::tree::Tree;
 #[derive(Clone, Debug)]
 pub struct Stream(Arc<Inner>);
 
+/// What those who read too slowly have lost since the agent started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Subscriptions that were ended for it.
+    pub subscriptions: u64,
+    /// Events that had happened by then and that they were not told of.
+    pub events: u64,
+}
+
 #[derive(Debug)]
 struct Inner {
     log: Mutex<Log>,
@@ -22,6 +31,7 @@ struct Inner {
     end: watch::Sender<Place>,
     turns: Turns,
     kept: Kept,
+    losses: Mutex<Losses>,
 }
 
 impl Stream {
@@ -42,6 +52,7 @@ impl Stream {
             end,
             turns,
             kept: Kept::default(),
+            losses: Mutex::default(),
         }))
     }
 
@@ -71,6 +82,23 @@ impl Stream {
             self.0.kept.add(event);
         }
         found
+    }
+
+    /// Counts a subscription that ends since what is at its place is gone.
+    pub fn count_loss(&self, place: Place) {
+        let events = self.end().0 - place.0;
+        let mut losses = self.losses_so_far();
+        losses.subscriptions += 1;
+        losses.events += events;
+    }
+
+    /// What was lost so far.
+    pub fn losses(&self) -> Losses {
+        *self.losses_so_far()
+    }
+
+    fn losses_so_far(&self) -> MutexGuard<'_, Losses> {
+        self.0.losses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The place of what happens next.

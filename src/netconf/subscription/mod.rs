@@ -297,6 +297,7 @@ impl Subscription {
             self.place = oldest;
             return Step::Passed;
         }
+        self.stream.count_loss(self.place);
         tracing::warn!(
             session = self.sight.author().session,
             user = self.sight.author().user,

@@ -1,5 +1,6 @@
 //! RFC 5277 and 6470: subscriptions to the stream of events, and what comes in it.
 
+mod accounting;
 mod subscribed;
 
 use std::time::SystemTime;

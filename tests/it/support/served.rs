@@ -41,6 +41,8 @@ impl Sealer for NoSecrets {
 /// A device without a tunnel; `admin` may do everything, others what access control leaves open.
 pub struct Served {
     server: Server,
+    /// What happens on it.
+    pub stream: Stream,
     /// The limits of its sessions.
     pub limits: watch::Sender<Arc<Limits>>,
     _directory: TempDir,
@@ -71,14 +73,19 @@ impl Served {
     }
 
     /// A device with this configuration and these parts.
-    pub fn start_with(schema: Schema, config: &str, mut parts: Parts) -> Self {
-        let directory = TempDir::new().unwrap();
-        let (store, _) = Store::open(directory.path()).unwrap();
-        let running = Tree::parse_config(schema, config).unwrap();
+    pub fn start_with(schema: Schema, config: &str, parts: Parts) -> Self {
         let bounds = Bounds {
             events: 100,
             octets: 1 << 20,
         };
+        Self::start_with_log(schema, config, parts, bounds)
+    }
+
+    /// The same; so much is remembered of what happens.
+    pub fn start_with_log(schema: Schema, config: &str, mut parts: Parts, bounds: Bounds) -> Self {
+        let directory = TempDir::new().unwrap();
+        let (store, _) = Store::open(directory.path()).unwrap();
+        let running = Tree::parse_config(schema, config).unwrap();
         let stream = Stream::new(SystemTime::now(), None, bounds, Vec::new());
         let events = Events {
             stream: stream.clone(),
@@ -91,6 +98,7 @@ impl Served {
         let limits = watch::Sender::new(Arc::new(Limits::default()));
         Self {
             server: Server::new(handle, schema, limits.subscribe(), events),
+            stream,
             limits,
             _directory: directory,
         }
