@@ -57,7 +57,7 @@ use call_home::CallHome;
 use command::SystemCommand;
 use control::Asked;
 use discovery::Discovery;
-use events::{ConfiguredSubscriptions, EventStreams, Hearing, Streams};
+use events::{ConfiguredSubscriptions, EventStreams, Hearing, LossState, Streams};
 use options::{Options, OptionsError};
 use sealer::DeviceSealer;
 use services::Services;
@@ -380,6 +380,7 @@ fn providers(
     vec![
         Box::new(Streams(events.stream.clone())),
         Box::new(EventStreams(events.stream.clone())),
+        Box::new(LossState(events.stream.clone())),
         Box::new(events.subscriptions.clone()),
         Box::new(cloud),
         Box::new(call_home.state()),

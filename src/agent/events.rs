@@ -192,6 +192,31 @@ impl StateProvider for EventStreams {
     }
 }
 
+/// Shows what of the stream was lost.
+pub(super) struct LossState(pub Stream);
+
+impl StateProvider for LossState {
+    fn module(&self) -> &'static str {
+        "device-management"
+    }
+
+    fn state(&self, into: &mut Tree) {
+        let losses = self.0.losses();
+        let newest = self.0.end().0 - 1;
+        for (leaf, value) in [
+            ("newest-event", newest),
+            ("lost-subscriptions", losses.subscriptions),
+            ("lost-events", losses.events),
+            ("untold-changes", losses.changes),
+        ] {
+            let path = format!("{}/{leaf}", paths::NOTIFICATIONS);
+            if let Err(error) = into.set(&path, Some(&value.to_string())) {
+                tracing::warn!(%error, "what was lost does not fit its module");
+            }
+        }
+    }
+}
+
 /// What the two modules call the same things.
 struct StreamLeaves {
     list: &'static str,

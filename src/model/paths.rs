@@ -64,6 +64,8 @@ pub const SYSTEM_SHUTDOWN: &str = "/ietf-system:system-shutdown";
 pub const HARDWARE: &str = "/ietf-hardware:hardware";
 /// The limits table.
 pub const LIMITS: &str = "/device-management:device-management/limits";
+/// What became of notifications.
+pub const NOTIFICATIONS: &str = "/device-management:device-management/notifications";
 /// Action: make running what it was after an earlier commit.
 pub const ROLLBACK_TO: &str = "/device-management:device-management/rollback-to";
 /// Connections that the agent opens to its managers (RFC 8071).

@@ -60,9 +60,9 @@ pub enum EndReason {
     },
     /// The transport went away, or the client broke the framing or did not read.
     Dropped,
-    /// It was idle for too long.
+    /// It was idle for too long, or its hello did not come.
     Timeout,
-    /// The hello was bad or did not come.
+    /// The hello was bad.
     BadHello,
     /// The server ends it: it stops, or the user is no more.
     Other,

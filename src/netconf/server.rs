@@ -357,8 +357,10 @@ impl Operations for Server {
         }
         match reason {
             EndReason::BadHello => sessions.bad_hellos = sessions.bad_hellos.saturating_add(1),
-            EndReason::Dropped => sessions.dropped = sessions.dropped.saturating_add(1),
-            _ => {}
+            EndReason::Dropped | EndReason::Timeout => {
+                sessions.dropped = sessions.dropped.saturating_add(1);
+            }
+            EndReason::Closed | EndReason::Killed { .. } | EndReason::Other => {}
         }
         drop(sessions);
         self.0.datastore.end_session(session);

@@ -71,7 +71,9 @@ impl SessionError {
     /// What is reported about the end of the session.
     pub fn reason(&self) -> EndReason {
         match self {
-            Self::HelloTimeout(_) | Self::Hello(_) => EndReason::BadHello,
+            Self::Hello(_) => EndReason::BadHello,
+            // RFC 6470, `termination-reason`: inactivity, waiting for a hello or an rpc.
+            Self::HelloTimeout(_) => EndReason::Timeout,
             Self::Refused(_) | Self::SecondHello => EndReason::Other,
             Self::Framing(_) | Self::NotReading(_) | Self::Stream(_) => EndReason::Dropped,
         }

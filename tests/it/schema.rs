@@ -14,7 +14,7 @@ use crate::source::{files, literals};
 const MODULES: [&str; 3] = ["cloud-management", "device-management", "device-hosts"];
 
 /// Subtrees and the file that knows their leaves; the first that fits counts.
-const KNOWN_BY: [(&str, &str); 10] = [
+const KNOWN_BY: [(&str, &str); 11] = [
     (
         "/cloud-management:cloud-management/state",
         "tunnel/state.rs",
@@ -40,6 +40,10 @@ const KNOWN_BY: [(&str, &str); 10] = [
     (
         "/device-management:device-management/call-home",
         "model/settings/call_home.rs",
+    ),
+    (
+        "/device-management:device-management/notifications",
+        "agent/events.rs",
     ),
     ("/device-management:", "model/settings/read.rs"),
     ("/ietf-system:", "model/settings/read.rs"),

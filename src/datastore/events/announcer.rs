@@ -1,12 +1,14 @@
 //! Puts what happens to the datastores in words, after it has happened: nobody who commits waits for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Announce, Announced, Stream, What, notices};
-use crate::datastore::Target;
+use crate::datastore::{Author, Target};
 use crate::model::error::RpcError;
 use crate::model::schema::Schema;
 use crate::model::tree::Tree;
@@ -18,21 +20,25 @@ const QUEUE: usize = 1024;
 pub struct Announcer {
     schema: Schema,
     stream: Stream,
+    /// Changes that came while the queue was full.
+    missed: Arc<AtomicU64>,
 }
 
 impl Announcer {
     /// Starts its task, which ends when the closure it is told by is gone.
     pub fn start(schema: Schema, stream: Stream) -> (Announce, JoinHandle<()>) {
         let (announce, announced) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(Self { schema, stream }.run(announced));
-        let mut lost: u64 = 0;
-        let announce = move |what: Announced| match announce.try_send(what) {
-            Ok(()) => lost = 0,
-            Err(error) => {
-                lost += 1;
-                if lost.is_power_of_two() {
-                    tracing::warn!(lost, %error, "changes are not announced");
-                }
+        let missed = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&missed);
+        let announcer = Self {
+            schema,
+            stream,
+            missed,
+        };
+        let task = tokio::spawn(announcer.run(announced));
+        let announce = move |what: Announced| {
+            if announce.try_send(what).is_err() {
+                count.fetch_add(1, Ordering::Relaxed);
             }
         };
         (Box::new(announce), task)
@@ -40,11 +46,29 @@ impl Announcer {
 
     async fn run(self, mut announced: mpsc::Receiver<Announced>) {
         while let Some(announced) = announced.recv().await {
-            match self.put_in_words(&announced) {
-                Ok((content, about)) => self.stream.publish(SystemTime::now(), content, about),
-                Err(error) => tracing::warn!(%error, "an event does not fit its module"),
-            }
+            self.publish(self.put_in_words(&announced));
+            self.own_up();
         }
+    }
+
+    fn publish(&self, event: Result<(Tree, Option<String>), RpcError>) {
+        match event {
+            Ok((content, about)) => self.stream.publish(SystemTime::now(), content, about),
+            Err(error) => tracing::warn!(%error, "an event does not fit its module"),
+        }
+    }
+
+    /// Tells that running changed where it can no longer tell how: whoever keeps a copy reads it anew.
+    fn own_up(&self) {
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        if missed == 0 {
+            return;
+        }
+        tracing::warn!(missed, "changes came faster than they could be told of");
+        self.stream.count_missed(missed);
+        let by = Author::agent("events", SystemTime::now());
+        let change = notices::config_change(self.schema, &by, Target::Running);
+        self.publish(change.map(|tree| (tree, None)));
     }
 
     fn put_in_words(&self, announced: &Announced) -> Result<(Tree, Option<String>), RpcError> {
@@ -64,5 +88,47 @@ impl Announcer {
                 (notices::confirmed_commit(self.schema, by, *event)?, None)
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::datastore::events::{Bounds, Found, Place};
+
+    #[tokio::test]
+    async fn changes_that_come_too_fast_are_counted_and_owned_up_to() {
+        let schema = Schema::load(&[]).unwrap();
+        let bounds = Bounds {
+            events: 2 * QUEUE,
+            octets: 16 << 20,
+        };
+        let stream = Stream::new(SystemTime::now(), None, bounds, Vec::new());
+        let (mut announce, _task) = Announcer::start(schema, stream.clone());
+        let by = Author {
+            session: 7,
+            user: "admin".to_owned(),
+            ..Author::agent("netconf", SystemTime::now())
+        };
+        // Its task has no chance meanwhile.
+        for _ in 0..QUEUE + 5 {
+            announce(Announced {
+                by: by.clone(),
+                what: What::StartupReplaced,
+            });
+        }
+        let all = Place(QUEUE as u64 + 2);
+        let mut end = stream.watch();
+        end.wait_for(|end| *end == all).await.unwrap();
+        assert_eq!(stream.losses().changes, 5);
+        let events = (1..all.0).filter_map(|number| match stream.at(Place(number)) {
+            Found::Event(event) => Some(event),
+            _ => None,
+        });
+        let by_agent: Vec<_> = events
+            .filter(|event| event.xml.contains("<server/>"))
+            .collect();
+        assert_eq!(by_agent.len(), 1);
+        assert!(!by_agent[0].xml.contains("<edit>"), "{}", by_agent[0].xml);
     }
 }

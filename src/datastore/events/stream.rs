@@ -15,13 +15,15 @@ use crate::model::tree::Tree;
 #[derive(Clone, Debug)]
 pub struct Stream(Arc<Inner>);
 
-/// What those who read too slowly have lost since the agent started.
+/// What was lost since the agent started, mostly by those who read too slowly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Subscriptions that were ended for it.
     pub subscriptions: u64,
     /// Events that had happened by then and that they were not told of.
     pub events: u64,
+    /// Changes of the configuration that came faster than they could be put in words.
+    pub changes: u64,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,11 @@ impl Stream {
         let mut losses = self.losses_so_far();
         losses.subscriptions += 1;
         losses.events += events;
+    }
+
+    /// Counts changes of which nothing could be told.
+    pub fn count_missed(&self, changes: u64) {
+        self.losses_so_far().changes += changes;
     }
 
     /// What was lost so far.

@@ -1,6 +1,8 @@
 //! RFC 5277 and 6470: subscriptions to the stream of events, and what comes in it.
 
 mod accounting;
+mod cloud;
+mod ends;
 mod subscribed;
 
 use std::time::SystemTime;
@@ -500,6 +502,16 @@ async fn the_stream_and_its_log_are_in_the_state() {
         assert!(state.contains(part), "{part}: {state}");
     }
     assert!(!state.contains("replayLogAgedTime"), "{state}");
+    let losses = r#"<device-management xmlns="urn:tether:yang:device-management"><notifications/></device-management>"#;
+    let losses = device.session.get(Some(losses)).await.unwrap();
+    for part in [
+        "<newest-event>1<",
+        "<lost-subscriptions>0<",
+        "<lost-events>0<",
+        "<untold-changes>0<",
+    ] {
+        assert!(losses.contains(part), "{part}: {losses}");
+    }
     device
         .commit(r#"<device-management xmlns="urn:tether:yang:device-management"><limits><replay-events>1</replay-events></limits></device-management>"#)
         .await;

@@ -8,7 +8,7 @@ fn operation(name: &str, parameters: &str) -> String {
     format!(r#"<{name} xmlns="{NAMESPACE}">{parameters}</{name}>"#)
 }
 
-async fn establish<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn establish<S: AsyncRead + AsyncWrite + Unpin>(
     session: &mut Client<S>,
     parameters: &str,
 ) -> u32 {
@@ -16,6 +16,12 @@ async fn establish<S: AsyncRead + AsyncWrite + Unpin>(
     let establish = operation("establish-subscription", &parameters);
     let reply = session.rpc(&establish).await.unwrap();
     number(&reply)
+}
+
+/// Establishes one with a subtree filter of these elements.
+pub async fn with_filter<S: AsyncRead + AsyncWrite + Unpin>(session: &mut Client<S>, filter: &str) {
+    let filter = format!("<stream-subtree-filter>{filter}</stream-subtree-filter>");
+    establish(session, &filter).await;
 }
 
 /// The number in an element `<id>`.
