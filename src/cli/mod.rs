@@ -1,17 +1,27 @@
-//! Layer 2: the command line, a NETCONF client on the local socket like any other.
+//! Layer 2: the command line, a NETCONF client like any other.
+//!
+//! [`grammar`] is the table of all commands; `parse.rs` reads a line by it, `edit.rs` says what a command asks of the
+//! server, `show.rs`, `lists.rs` and `configuration.rs` how answers look. [`session::Session`] puts these together: lines in,
+//! text out. Whoever has a line to do gives it one.
 
+pub mod configuration;
+mod edit;
+pub mod grammar;
+pub mod lists;
+pub mod output;
+pub mod parse;
+pub mod session;
 pub mod show;
+pub mod values;
+pub mod words;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::net::UnixStream;
 
-use crate::protocol::client::{Client, ClientError};
-
-/// An answer takes no longer than this.
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::protocol::client::ClientError;
+use session::{Answer, Session};
 
 /// Why no command could be run, or no more of them.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +42,20 @@ pub enum CliError {
     Output(#[from] io::Error),
 }
 
+/// A session on the socket of the agent.
+///
+/// # Errors
+/// The agent cannot be reached, or does not let the user in.
+pub async fn connect(socket: &Path) -> Result<Session<UnixStream>, CliError> {
+    let stream = UnixStream::connect(socket)
+        .await
+        .map_err(|source| CliError::Connect {
+            path: socket.to_owned(),
+            source,
+        })?;
+    Ok(Session::open(stream).await?)
+}
+
 /// Runs commands in one session, in order; writes what they show, or why they failed, to `out`.
 /// Returns whether all succeeded.
 ///
@@ -42,98 +66,22 @@ pub async fn run(
     commands: &[String],
     out: &mut impl Write,
 ) -> Result<bool, CliError> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|source| CliError::Connect {
-            path: socket.to_owned(),
-            source,
-        })?;
-    let mut client = Client::connect(stream, DEADLINE).await?;
+    let mut session = connect(socket).await?;
     let mut all_done = true;
     for command in commands {
-        match execute(&mut client, command).await {
-            Ok(text) => out.write_all(text.as_bytes())?,
-            Err(CommandError::Session(error @ ClientError::Refused(_))) => {
-                writeln!(out, "% {error}")?;
+        match session.line(command, 0).await? {
+            Answer::Done(text) => out.write_all(text.as_bytes())?,
+            Answer::Failed(text) => {
                 all_done = false;
+                // A caret points at something.
+                let shown = if text.starts_with('%') { "" } else { command };
+                let end = if shown.is_empty() { "" } else { "\n" };
+                write!(out, "{shown}{end}{text}")?;
             }
-            Err(CommandError::Session(error)) => return Err(error.into()),
-            Err(CommandError::Unknown { at }) => {
-                writeln!(
-                    out,
-                    "{command}\n{:>width$}\n% Unrecognized command found at '^' position.",
-                    '^',
-                    width = at + 1
-                )?;
-                all_done = false;
-            }
+            Answer::Over => break,
         }
     }
     out.flush()?;
-    client.close().await?;
+    session.close().await?;
     Ok(all_done)
-}
-
-#[derive(Debug)]
-enum CommandError {
-    /// The byte of the command where it stops being one.
-    Unknown {
-        at: usize,
-    },
-    Session(ClientError),
-}
-
-impl From<ClientError> for CommandError {
-    fn from(error: ClientError) -> Self {
-        Self::Session(error)
-    }
-}
-
-async fn execute(client: &mut Client<UnixStream>, command: &str) -> Result<String, CommandError> {
-    expect(command, &["display", "cloud-management", "state"])?;
-    let data = client.get(Some(show::STATE_FILTER)).await?;
-    Ok(show::state(&data))
-}
-
-/// Whether a command consists of these words.
-fn expect(command: &str, words: &[&str]) -> Result<(), CommandError> {
-    let mut rest = command;
-    for word in words {
-        let start = rest.trim_start();
-        let given = start.split_whitespace().next().unwrap_or_default();
-        if given != *word {
-            return Err(CommandError::Unknown {
-                at: command.len() - start.len(),
-            });
-        }
-        rest = &start[word.len()..];
-    }
-    match rest.trim_start() {
-        "" => Ok(()),
-        more => Err(CommandError::Unknown {
-            at: command.len() - more.len(),
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_word_that_does_not_fit_is_pointed_at() {
-        let words = ["display", "cloud-management", "state"];
-        assert!(expect("  display   cloud-management state ", &words).is_ok());
-        for (command, place) in [
-            ("show", 0),
-            ("display clock", 8),
-            ("display", 7),
-            ("display cloud-management state x", 31),
-        ] {
-            assert!(
-                matches!(expect(command, &words), Err(CommandError::Unknown { at }) if at == place),
-                "{command}"
-            );
-        }
-    }
 }
