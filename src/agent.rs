@@ -7,6 +7,7 @@ mod device;
 mod discovery;
 mod events;
 mod first_start;
+mod logging;
 pub mod options;
 mod restore;
 mod sealer;
@@ -33,6 +34,7 @@ use crate::datastore::events::Stream;
 use crate::datastore::store::{Loaded, Store, StoreError};
 use crate::datastore::subscriber::{ActionHandler, StateProvider};
 use crate::datastore::{Datastore, Parts};
+use crate::log::Log;
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::paths;
 use crate::model::schema::{Schema, SchemaError};
@@ -58,6 +60,7 @@ use command::SystemCommand;
 use control::Asked;
 use discovery::Discovery;
 use events::{ConfiguredSubscriptions, EventStreams, Hearing, LossState, Streams};
+use logging::{Levels, ReadLog};
 use options::{Options, OptionsError};
 use sealer::DeviceSealer;
 use services::Services;
@@ -142,6 +145,18 @@ impl Agent {
         options: Options,
         admin_password: Option<String>,
     ) -> Result<Self, AgentError> {
+        Self::start_with_log(options, admin_password, Log::default()).await
+    }
+
+    /// The same; the configuration has the levels of this log, and operators may read it.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub async fn start_with_log(
+        options: Options,
+        admin_password: Option<String>,
+        log: Log,
+    ) -> Result<Self, AgentError> {
         let directory = options.state_directory()?;
         let (store, mut loaded) = Store::open(&directory)?;
         let store = Arc::new(store);
@@ -185,8 +200,9 @@ impl Agent {
                 Box::new(discovery.listed),
                 Box::new(called),
                 Box::new(names),
+                Box::new(Levels(log.clone())),
             ],
-            actions: actions(&cloud, &options),
+            actions: actions(&cloud, &options, log),
             providers: providers(&device, cloud, &hearing.events, &call_home),
         };
         let sealer = Box::new(DeviceSealer(key));
@@ -390,8 +406,13 @@ fn providers(
 }
 
 /// Who does which action or rpc.
-fn actions(cloud: &CloudConnection, options: &Options) -> BTreeMap<String, Box<dyn ActionHandler>> {
+fn actions(
+    cloud: &CloudConnection,
+    options: &Options,
+    log: Log,
+) -> BTreeMap<String, Box<dyn ActionHandler>> {
     let mut actions: BTreeMap<String, Box<dyn ActionHandler>> = BTreeMap::new();
+    actions.insert(paths::READ_LOG.to_owned(), Box::new(ReadLog(log)));
     for (path, handler) in cloud.actions() {
         actions.insert(path.to_owned(), handler);
     }

@@ -13,7 +13,7 @@
 //! | 4 | [`agent`] | builds every part and wires the channels: the only file that knows them all |
 //! | 3 | [`transport`] | the doors: SSH and the local socket find out who the peer is and hand on a stream; programs beside the agent ask at the control socket |
 //! | 2 | [`netconf`], [`tunnel`], [`cli`], [`system`] | the server of RFC 6241, the cloud connection, the command line, the device; none knows another |
-//! | 1 | [`datastore`], [`protocol`], [`dhcp`], [`netlink`] | running, candidate, operational and what guards them; framing, hellos, a client; discovery of the cloud; the device's network |
+//! | 1 | [`datastore`], [`protocol`], [`dhcp`], [`netlink`], [`log`] | running, candidate, operational and what guards them; framing, hellos, a client; discovery of the cloud; the device's network; the log |
 //! | 0 | [`model`] | the YANG schema, data trees (the one place with `unsafe`), settings, status, errors |
 //!
 //! `netconf`, `tunnel` and `cli` meet in the traits of [`datastore::subscriber`]: who takes changes over, who shows
@@ -71,6 +71,7 @@ pub mod arguments;
 pub mod cli;
 pub mod datastore;
 pub mod dhcp;
+pub mod log;
 pub mod model;
 pub mod netconf;
 pub mod netlink;

@@ -1,18 +1,18 @@
 //! The binary: arguments to settings, settings to an agent or a command line.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tether::agent::options::{LogFormat, Options};
+use tether::agent::options::Options;
 use tether::agent::{Agent, AgentError};
 use tether::arguments::{Arguments, Command};
+use tether::log::Log;
 use tether::model::settings::Secret;
 use tether::model::tree::heap;
 use tether::transport::control::{self, Request};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
 fn main() -> ExitCode {
@@ -56,19 +56,19 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn agent(options: Options) -> Result<ExitCode, Failure> {
     heap::share_arenas();
     let options = options.with_file()?;
-    start_log(&options)?;
+    let log = Log::start(options.log())?;
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
-    runtime.block_on(run(options))?;
+    runtime.block_on(run(options, log))?;
     // A thread that waits for a broken disk must not hold the exit up.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(options: Options) -> Result<(), AgentError> {
+async fn run(options: Options, log: Log) -> Result<(), AgentError> {
     let password = std::env::var("TETHER_ADMIN_PASSWORD")
         .ok()
         .filter(|password| !password.is_empty());
@@ -79,7 +79,7 @@ async fn run(options: Options) -> Result<(), AgentError> {
     ) else {
         return Err(AgentError::Signals);
     };
-    let agent = Agent::start(options, password).await?;
+    let agent = Agent::start_with_log(options, password, log.clone()).await?;
     if let Some(password) = agent.made_password() {
         let _ = writeln!(
             std::io::stderr(),
@@ -91,13 +91,22 @@ async fn run(options: Options) -> Result<(), AgentError> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            // Logs go to stderr, which needs no reopening; trust anchors are read anew at each attempt.
-            _ = hangup.recv() => tracing::info!("hangup: nothing to reopen"),
+            _ = hangup.recv() => hung_up(&log),
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     agent.stop().await;
     Ok(())
+}
+
+/// Opens the log file again, which may have been moved. The platform's trust anchors are read anew at each attempt anyway.
+fn hung_up(log: &Log) {
+    match log.reopen() {
+        Ok(()) => tracing::info!("hangup: the log is opened again"),
+        Err(error) => {
+            tracing::error!(%error, "hangup: the log file cannot be opened again and stays as it is")
+        }
+    }
 }
 
 /// The one line on stdout, and systemd's notification.
@@ -120,23 +129,6 @@ fn raise_descriptors() {
     if let Err(error) = raised {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
-}
-
-fn start_log(options: &Options) -> Result<(), Failure> {
-    let level = options.log.as_deref().unwrap_or("info");
-    // russh tells every step of every connection at info.
-    let filter = EnvFilter::try_new(format!("{level},russh=warn"))
-        .map_err(|_| format!("--log {level:?} is no level: error, warn, info, debug or trace"))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        // It would be told on stderr too, and whoever cannot write there panics: a log on a full disk ends no session.
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr);
-    match options.log_format.unwrap_or_default() {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
 }
 
 fn cli(socket: Option<PathBuf>, commands: &[String]) -> Result<ExitCode, Failure> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
+use crate::log::{Form, Setup, Sink};
 use crate::model::schema::NoModule;
 
 /// Options of `tether agent`; an argument comes before the key of the same name in the file.
@@ -43,9 +44,12 @@ pub struct Options {
     /// Least level that is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
-    /// Form of the log: text or json [default: text]
+    /// Form of the log on standard error and in a file: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// Where the log goes: stderr, journald, /FILE, syslog, syslog:/SOCKET or syslog:ADDRESS:PORT [default: stderr]
+    #[arg(long, value_name = "WHERE")]
+    pub log_to: Option<Sink>,
     /// Command that the rpc system-restart runs (file only)
     #[arg(skip)]
     pub restart_command: Vec<String>,
@@ -139,9 +143,22 @@ impl Options {
             startup_datastore: self.startup_datastore || file.startup_datastore,
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
+            log_to: self.log_to.or(file.log_to),
             restart_command: file.restart_command,
             shutdown_command: file.shutdown_command,
         })
+    }
+
+    /// How the log is to be started.
+    pub fn log(&self) -> Setup {
+        Setup {
+            level: self.log.clone(),
+            form: match self.log_format.unwrap_or_default() {
+                LogFormat::Text => Form::Text,
+                LogFormat::Json => Form::Json,
+            },
+            sink: self.log_to.clone().unwrap_or_default(),
+        }
     }
 
     /// The state directory, given or by default.

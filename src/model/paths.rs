@@ -72,6 +72,10 @@ pub const ROLLBACK_TO: &str = "/device-management:device-management/rollback-to"
 pub const CALL_HOME: &str = "/device-management:device-management/call-home";
 /// Where they stand.
 pub const CALL_HOME_STATE: &str = "/device-management:device-management/call-home/state";
+/// What the agent logs.
+pub const LOGGING: &str = "/device-management:device-management/logging";
+/// Action: read the newest of the log.
+pub const READ_LOG: &str = "/device-management:device-management/logging/read-log";
 /// Monitoring state (RFC 6022).
 pub const NETCONF_STATE: &str = "/ietf-netconf-monitoring:netconf-state";
 /// The list of modules (RFC 8525).

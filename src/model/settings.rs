@@ -11,6 +11,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 pub mod call_home;
+pub mod logging;
 mod read;
 
 /// A clear-text secret: wiped on drop, never shown by `Debug`.

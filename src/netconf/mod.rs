@@ -1,4 +1,5 @@
 //! Layer 2: the NETCONF server of RFC 6241.
+mod audit;
 mod evaluator;
 pub mod operations;
 pub mod ops;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
+use super::audit::Request;
 use super::evaluator::Evaluator;
 use super::operations::{Control, EndReason, Opened, Operations, Peer, SessionId, Statistics};
 use super::ops::monitoring::{Monitoring, SessionState};
@@ -183,6 +184,46 @@ impl Server {
         Ok(open.author(session))
     }
 
+    /// Where a session comes from, as far as it is known.
+    fn source(&self, session: SessionId) -> Option<String> {
+        self.sessions().open.get(&session)?.peer.source.clone()
+    }
+
+    /// Does an operation.
+    async fn perform(&self, caller: Author, rpc: Rpc) -> Result<Reply, Errors> {
+        if let Rpc::KillSession { session } = rpc {
+            return self.kill(&caller, &rpc, session).await;
+        }
+        if is_about_subscriptions(&rpc) {
+            let nacm = self.nacm();
+            permit(self.0.schema, &nacm, &caller, &rpc)?;
+            return self.subscribe(&caller, rpc).await;
+        }
+        if only_looks(&rpc) {
+            let server = self.clone();
+            let candidate = looks_at_candidate(&rpc);
+            let look = move |view: &View| ops::read(view, &caller, rpc, &|| server.monitoring());
+            let found = self.0.datastore.view(candidate, look).await??;
+            return match found.takes_long() {
+                true => Ok(self.0.evaluator.run(|| found.into_reply()).await??),
+                false => Ok(found.into_reply()?),
+            };
+        }
+        let datastore = &self.0.datastore;
+        match is_brief(&rpc) {
+            true => {
+                datastore
+                    .write_briefly(move |datastore| ops::write(datastore, &caller, rpc))
+                    .await?
+            }
+            false => {
+                datastore
+                    .write(move |datastore| ops::write(datastore, &caller, rpc))
+                    .await?
+            }
+        }
+    }
+
     /// `<kill-session>` (RFC 6241, section 7.9).
     async fn kill(&self, caller: &Author, rpc: &Rpc, session: SessionId) -> Result<Reply, Errors> {
         if !caller.recovery {
@@ -304,37 +345,13 @@ impl Operations for Server {
 
     async fn execute(&self, session: SessionId, rpc: Rpc) -> Result<Reply, Errors> {
         let caller = self.author(session)?;
-        if let Rpc::KillSession { session } = rpc {
-            return self.kill(&caller, &rpc, session).await;
-        }
-        if is_about_subscriptions(&rpc) {
-            let nacm = self.nacm();
-            permit(self.0.schema, &nacm, &caller, &rpc)?;
-            return self.subscribe(&caller, rpc).await;
-        }
-        if only_looks(&rpc) {
-            let server = self.clone();
-            let candidate = looks_at_candidate(&rpc);
-            let look = move |view: &View| ops::read(view, &caller, rpc, &|| server.monitoring());
-            let found = self.0.datastore.view(candidate, look).await??;
-            return match found.takes_long() {
-                true => Ok(self.0.evaluator.run(|| found.into_reply()).await??),
-                false => Ok(found.into_reply()?),
-            };
-        }
-        let datastore = &self.0.datastore;
-        match is_brief(&rpc) {
-            true => {
-                datastore
-                    .write_briefly(move |datastore| ops::write(datastore, &caller, rpc))
-                    .await?
-            }
-            false => {
-                datastore
-                    .write(move |datastore| ops::write(datastore, &caller, rpc))
-                    .await?
-            }
-        }
+        let Some(request) = Request::of(self.0.schema, &rpc) else {
+            return self.perform(caller, rpc).await;
+        };
+        let (user, source) = (caller.user.clone(), self.source(session));
+        let outcome = self.perform(caller, rpc).await;
+        request.tell(session, &user, source.as_deref(), &outcome);
+        outcome
     }
 
     fn close(&self, session: SessionId, reason: EndReason) {

@@ -60,6 +60,17 @@ impl Manager {
     }
 }
 
+/// A device that has called its manager, who has logged in; with more of `call-home`.
+async fn connected(more: &str) -> (Manager, Device, SshSession) {
+    let manager = Manager::listen().await;
+    let mut device = Device::start().await;
+    device
+        .commit(&call_home(&(manager.endpoint("nms") + more)))
+        .await;
+    let session = manager.session().await;
+    (manager, device, session)
+}
+
 /// The leaves of the state, by name; those of `last-failure` after its own.
 async fn state(session: &mut Session) -> BTreeMap<String, String> {
     let filter = call_home("<state/>");
@@ -186,10 +197,7 @@ async fn a_manager_that_moves_the_device_is_answered_before_his_connection_ends(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_stays_when_others_than_its_endpoint_change() {
-    let manager = Manager::listen().await;
-    let mut device = Device::start().await;
-    device.commit(&call_home(&manager.endpoint("nms"))).await;
-    let mut called = manager.session().await;
+    let (_, mut device, mut called) = connected("").await;
     let change = call_home(&format!(
         "{}<max-attempts>9</max-attempts>",
         endpoint_at("other", "192.0.2.1", 4334)
@@ -218,13 +226,8 @@ async fn a_lost_connection_is_made_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_periodic_connection_ends_when_it_is_idle_but_not_with_a_subscription() {
-    let manager = Manager::listen().await;
-    let mut device = Device::start().await;
     let periodic = "<periodic><period>1000</period><idle-timeout>1</idle-timeout></periodic>";
-    device
-        .commit(&call_home(&(manager.endpoint("nms") + periodic)))
-        .await;
-    let mut called = manager.session().await;
+    let (manager, mut device, mut called) = connected(periodic).await;
     called
         .session
         .rpc(r#"<create-subscription xmlns="urn:ietf:params:xml:ns:netconf:notification:1.0"/>"#)
@@ -256,13 +259,8 @@ async fn a_periodic_connection_ends_when_it_is_idle_but_not_with_a_subscription(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_periodic_connection_is_ended_by_the_device() {
-    let manager = Manager::listen().await;
-    let mut device = Device::start().await;
     let periodic = "<periodic><idle-timeout>1</idle-timeout></periodic>";
-    device
-        .commit(&call_home(&(manager.endpoint("nms") + periodic)))
-        .await;
-    let mut called = manager.session().await;
+    let (_, mut device, mut called) = connected(periodic).await;
     called.session.get(None).await.unwrap();
     called.ended().await;
     let shown = until(&mut device, "connection-state", "waiting").await;

@@ -19,6 +19,7 @@ mod further_modules;
 mod history;
 mod hooks;
 mod isolation;
+mod logging;
 mod machine;
 mod messages;
 mod monitoring;

@@ -10,11 +10,15 @@ use tokio::task::JoinHandle;
 use super::{Announce, Announced, Stream, What, notices};
 use crate::datastore::{Author, Target};
 use crate::model::error::RpcError;
+use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::tree::Tree;
 
 /// Announcements that wait to be put in words.
 const QUEUE: usize = 1024;
+
+/// Changes that the log names; of more it says how many there are.
+const NAMED: usize = 20;
 
 /// Publishes what is announced.
 pub struct Announcer {
@@ -78,6 +82,7 @@ impl Announcer {
                 let everything = &mut |_: crate::model::tree::Node<'_>| true;
                 let mut tree = notices::config_change(self.schema, by, Target::Running)?;
                 notices::list_edits(&mut tree, diff, everything)?;
+                audit(by, &tree);
                 (tree, Some(diff.to_text()))
             }
             What::StartupReplaced => (
@@ -89,6 +94,30 @@ impl Announcer {
             }
         })
     }
+}
+
+/// The record of a change of running in the log: who made it, and the paths; no values, which may be secrets.
+fn audit(by: &Author, notice: &Tree) {
+    let edits = || {
+        let change = notice.find(paths::CONFIG_CHANGE);
+        let children = change.into_iter().flat_map(|change| change.children());
+        children.filter(|child| child.name() == "edit")
+    };
+    let named = edits().take(NAMED).filter_map(|edit| {
+        let (operation, target) = (edit.child_value("operation")?, edit.child_value("target")?);
+        Some(format!("{operation} {target}"))
+    });
+    let host = by.host.map(tracing::field::display);
+    tracing::info!(
+        target: "audit",
+        session = by.session,
+        user = by.user,
+        source = host,
+        by = by.source,
+        changes = edits().count(),
+        paths = named.collect::<Vec<_>>().join(", "),
+        "running changed"
+    );
 }
 
 #[cfg(test)]

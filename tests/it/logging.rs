@@ -1,0 +1,267 @@
+//! The log: what is told, to whom, and how much of it. The agent runs on the thread of the test, which has a log of its own.
+
+use tempfile::TempDir;
+use tether::agent::Agent;
+use tether::log::{Log, Setup};
+use tether::protocol::client::ReportedError;
+use tracing::subscriber::DefaultGuard;
+
+use crate::support::{
+    ADMIN_PASSWORD, Session, SshSession, cloud_management, open, options, refused, soon, system,
+};
+
+const PASSWORD: &str = "a-Pa55word-nobody-reads";
+
+/// A device whose log is heard.
+struct Logged {
+    session: Session,
+    agent: Agent,
+    _directory: TempDir,
+    _log: DefaultGuard,
+}
+
+fn management(content: &str) -> String {
+    format!(
+        r#"<device-management xmlns="urn:tether:yang:device-management">{content}</device-management>"#
+    )
+}
+
+fn logging(content: &str) -> String {
+    management(&format!("<logging>{content}</logging>"))
+}
+
+fn read_log(input: &str) -> String {
+    let action = logging(&format!("<read-log>{input}</read-log>"));
+    format!(r#"<action xmlns="urn:ietf:params:xml:ns:yang:1">{action}</action>"#)
+}
+
+/// The values of a leaf, in their order.
+fn values<'a>(xml: &'a str, leaf: &str) -> Vec<&'a str> {
+    let (start, end) = (format!("<{leaf}>"), format!("</{leaf}>"));
+    let after = xml.split(start.as_str()).skip(1);
+    after
+        .filter_map(|rest| Some(rest.split_once(end.as_str())?.0))
+        .collect()
+}
+
+impl Logged {
+    async fn start() -> Self {
+        let (log, subscriber) = Log::prepare(Setup::default()).unwrap();
+        let guard = tracing::dispatcher::set_default(&subscriber);
+        let directory = TempDir::new().unwrap();
+        let password = Some(ADMIN_PASSWORD.to_owned());
+        let started = Agent::start_with_log(options(directory.path()), password, log);
+        let agent = soon(started).await.unwrap();
+        Self {
+            session: open(&agent).await,
+            agent,
+            _directory: directory,
+            _log: guard,
+        }
+    }
+
+    async fn edit(&mut self, target: &str, config: &str) -> Vec<ReportedError> {
+        match self.session.edit_config(target, config).await {
+            Ok(_) => Vec::new(),
+            refusal => refused(refusal),
+        }
+    }
+
+    async fn read(&mut self, input: &str) -> String {
+        format!("{:?}", self.session.rpc(&read_log(input)).await.unwrap())
+            .replace("\\n", "")
+            .replace("\\\"", "\"")
+    }
+
+    /// The messages of the audit, once one has these words.
+    async fn audited(&mut self, words: &str) -> Vec<String> {
+        let mut pace = tokio::time::interval(std::time::Duration::from_millis(5));
+        let waiting = async {
+            loop {
+                pace.tick().await;
+                let log = self.read("<module>audit</module><most>1000</most>").await;
+                let messages: Vec<_> = values(&log, "message")
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect();
+                if messages.iter().any(|message| message.contains(words)) {
+                    return messages;
+                }
+            }
+        };
+        soon(waiting).await
+    }
+}
+
+#[tokio::test]
+async fn who_changed_what_is_told_with_its_paths_and_without_its_values() {
+    let mut device = Logged::start().await;
+    let server = cloud_management(&format!(
+        "<server><domain>cloud.example</domain><password>$0${PASSWORD}</password></server>"
+    ));
+    assert!(device.edit("candidate", &server).await.is_empty());
+    device.session.commit().await.unwrap();
+    let audit = device.audited("running changed").await.join("\n");
+    assert!(
+        audit.contains("rpc session=1 user=admin operation=edit-config on=candidate outcome=ok"),
+        "{audit}"
+    );
+    assert!(
+        audit.contains("rpc session=1 user=admin operation=commit outcome=ok"),
+        "{audit}"
+    );
+    assert!(
+        audit.contains("running changed session=1 user=admin by=netconf changes="),
+        "{audit}"
+    );
+    assert!(audit.contains("server"), "{audit}");
+    let whole = device.read("<most>1000</most>").await;
+    assert!(
+        !whole.contains(PASSWORD) && !whole.contains("$1$"),
+        "{whole}"
+    );
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_with_its_tag_and_path_and_not_with_its_words() {
+    let mut device = Logged::start().await;
+    let bad = cloud_management("<keepalive-interval>7777</keepalive-interval>");
+    assert!(!device.edit("running", &bad).await.is_empty());
+    let audit = device.audited("outcome=invalid-value").await.join("\n");
+    assert!(
+        audit.contains("operation=edit-config on=running"),
+        "{audit}"
+    );
+    assert!(
+        audit.contains("keepalive-interval") && !audit.contains("7777"),
+        "{audit}"
+    );
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_action_is_told_by_its_path_and_a_user_from_afar_by_his_address() {
+    let mut device = Logged::start().await;
+    let address = device.agent.ssh_addresses()[0];
+    let mut afar = SshSession::open(address, "admin", ADMIN_PASSWORD)
+        .await
+        .unwrap();
+    let reset = cloud_management("<unbind><code>code-nobody-reads</code></unbind>");
+    let action = format!(r#"<action xmlns="urn:ietf:params:xml:ns:yang:1">{reset}</action>"#);
+    afar.session.rpc(&action).await.unwrap();
+    let audit = device.audited("operation=action").await.join("\n");
+    assert!(audit.contains("source=127.0.0.1 operation=action on=/cloud-management:cloud-management/unbind outcome=ok"), "{audit}");
+    assert!(!audit.contains("code-nobody-reads"), "{audit}");
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn levels_change_as_they_are_committed_for_all_and_for_one_part() {
+    let mut device = Logged::start().await;
+    let quiet = logging("<level>error</level>");
+    assert!(device.edit("running", &quiet).await.is_empty());
+    let before = values(&device.read("<most>1000</most>").await, "number").len();
+    assert!(
+        device
+            .edit("running", &system("<contact>a</contact>"))
+            .await
+            .is_empty()
+    );
+    assert_eq!(
+        values(&device.read("<most>1000</most>").await, "number").len(),
+        before
+    );
+    let loud =
+        logging("<level>error</level><module><name>audit</name><level>info</level></module>");
+    assert!(device.edit("running", &loud).await.is_empty());
+    assert!(
+        device
+            .edit("running", &system("<contact>b</contact>"))
+            .await
+            .is_empty()
+    );
+    device.audited("contact").await;
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_part_that_there_is_not_is_refused_and_changes_nothing() {
+    let mut device = Logged::start().await;
+    let errors = device
+        .edit(
+            "running",
+            &logging("<module><name>tunel</name><level>debug</level></module>"),
+        )
+        .await;
+    assert_eq!(errors[0].tag, "invalid-value");
+    assert!(
+        errors[0].path.as_ref().unwrap().contains("logging"),
+        "{errors:?}"
+    );
+    assert!(
+        errors[0].message.as_ref().unwrap().contains("tunnel"),
+        "{errors:?}"
+    );
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_log_is_read_in_parts() {
+    let mut device = Logged::start().await;
+    for contact in ["a", "b", "c"] {
+        assert!(
+            device
+                .edit("running", &system(&format!("<contact>{contact}</contact>")))
+                .await
+                .is_empty()
+        );
+    }
+    let all = device.read("").await;
+    let numbers: Vec<u64> = values(&all, "number")
+        .iter()
+        .map(|number| number.parse().unwrap())
+        .collect();
+    assert!(numbers.len() > 3 && numbers.is_sorted(), "{all}");
+    let last = numbers[numbers.len() - 3];
+    let later = device.read(&format!("<after>{last}</after>")).await;
+    assert!(
+        values(&later, "number")
+            .iter()
+            .all(|number| number.parse::<u64>().unwrap() > last),
+        "{later}"
+    );
+    let two = device.read("<most>2</most><module>audit</module>").await;
+    assert_eq!(values(&two, "number").len(), 2, "{two}");
+    assert!(
+        values(&two, "module")
+            .iter()
+            .all(|module| *module == "audit"),
+        "{two}"
+    );
+    let errors = device.read("<level>error</level>").await;
+    assert!(values(&errors, "number").is_empty(), "{errors}");
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_operator_may_not_read_the_log() {
+    let mut device = Logged::start().await;
+    let operator = system(
+        "<authentication><user><name>op</name><password>$0$op-Pa55word</password></user></authentication>",
+    );
+    let member = r#"<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm"><groups><group><name>operator</name><user-name>op</user-name></group></groups></nacm>"#;
+    assert!(
+        device
+            .edit("running", &(operator + member))
+            .await
+            .is_empty()
+    );
+    let address = device.agent.ssh_addresses()[0];
+    let mut session = SshSession::open(address, "op", "op-Pa55word")
+        .await
+        .unwrap();
+    let errors = refused(session.session.rpc(&read_log("")).await);
+    assert_eq!(errors[0].tag, "access-denied");
+    device.agent.stop().await;
+}
