@@ -12,6 +12,10 @@ pub const TRUST: &str = "/cloud-management:cloud-management/trust";
 pub const CLOUD_STATE: &str = "/cloud-management:cloud-management/state";
 /// Action: tear the tunnel down and establish it anew.
 pub const RESET_TUNNEL: &str = "/cloud-management:cloud-management/reset-tunnel";
+/// Action: walk to the servers as an attempt would, beside the tunnel.
+pub const TEST_CONNECTION: &str = "/cloud-management:cloud-management/test-connection";
+/// What the last of these came to.
+pub const CONNECTION_TEST: &str = "/cloud-management:cloud-management/state/connection-test";
 /// Action: send an unbinding code.
 pub const UNBIND: &str = "/cloud-management:cloud-management/unbind";
 /// Notification: the phase of the main connection is another one.

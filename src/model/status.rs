@@ -34,6 +34,10 @@ macro_rules! spelt {
     };
 }
 
+mod connection_test;
+
+pub use connection_test::{ConnectionTest, TestFailure, TestStep, TestedServer, TestedStep};
+
 spelt! {
     /// `connection-state`: the phase of the main connection.
     ConnectionState {

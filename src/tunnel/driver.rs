@@ -4,6 +4,7 @@
 //! the status. Whatever takes time runs in tasks of its own ([`line`] for the main connection and the probe, [`service_line`] for
 //! each subconnection), which are told by bounded queues without waiting and end when they are dropped.
 
+mod connection_test;
 mod discovery;
 mod expiry;
 mod gate;
@@ -100,6 +101,7 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         last_down: setup.record.last_down,
     });
     let (status, watched) = watch::channel(Arc::new(tunnel.status()));
+    let test = watch::Sender::default();
     let clock = setup.surroundings.clock;
     let modules = setup.modules;
     let telemetry = Arc::new(telemetry(
@@ -132,6 +134,8 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         findings: setup.findings,
         network: setup.network,
         modules: modules.clone(),
+        test: test.clone(),
+        testing: None,
         lines: Lines::default(),
         subconnections: HashMap::new(),
         tasks: JoinSet::new(),
@@ -142,7 +146,7 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         telemetry,
         announce: setup.announce,
     };
-    let handle = Handle::new(commands, watched, modules, clock);
+    let handle = Handle::new(commands, watched, test, modules, clock);
     let (passed, admitted) = mpsc::channel(1);
     tokio::spawn(gate::pass(commanded, passed, setup.answered));
     let task = tokio::spawn(async move {
@@ -189,6 +193,8 @@ struct Driver {
     dns: Arc<DnsSettings>,
     interval: watch::Sender<Duration>,
     modules: Modules,
+    test: connection_test::Shown,
+    testing: Option<AbortHandle>,
     lines: Lines,
     subconnections: HashMap<Attempt, Running<ServiceOrder>>,
     tasks: JoinSet<()>,
@@ -242,6 +248,7 @@ impl Driver {
         match command {
             Command::Configure(configuration) => self.configure(*configuration),
             Command::Event(event) => self.tell(event),
+            Command::TestConnection => self.test_connection(),
         }
     }
 
@@ -436,6 +443,9 @@ impl Driver {
     }
 
     async fn wait_for_goodbyes(&mut self) {
+        if let Some(testing) = &self.testing {
+            testing.abort();
+        }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_BOUND, all).await.is_err() {
             debug!("the cloud took too long to say goodbye");

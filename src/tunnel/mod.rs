@@ -27,7 +27,7 @@ use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::secret::SecretKey;
 use crate::model::settings::{CloudSettings, DnsSettings, Secret};
-use crate::model::status::{Clocks, CloudStatus};
+use crate::model::status::{Clocks, CloudStatus, DeviceState};
 use crate::model::tree::Tree;
 use configuration::Configuration;
 use driver::{Announce, Command, Handle, PrintState};
@@ -68,10 +68,14 @@ impl CloudConnection {
     }
 
     /// The handlers of its actions, by schema path.
-    pub fn actions(&self) -> [(&'static str, Box<dyn ActionHandler>); 2] {
+    pub fn actions(&self) -> [(&'static str, Box<dyn ActionHandler>); 3] {
         [
             (paths::RESET_TUNNEL, Box::new(ResetTunnel(self.clone()))),
             (paths::UNBIND, Box::new(Unbind(self.clone()))),
+            (
+                paths::TEST_CONNECTION,
+                Box::new(TestConnection(self.clone())),
+            ),
         ]
     }
 
@@ -165,9 +169,16 @@ impl StateProvider for CloudConnection {
 
     fn state(&self, into: &mut Tree) {
         let status = self.handle.status();
-        write_state(into, &status, self.handle.clocks(), &|service| {
+        let clocks = self.handle.clocks();
+        write_state(into, &status, clocks, &|service| {
             self.handle.traffic(service)
         });
+        let test = self.handle.test().borrow().clone();
+        if let Some(test) = test
+            && let Err(error) = state::write_test(into, &test, clocks)
+        {
+            tracing::warn!(%error, "a test of the connection does not fit the model");
+        }
     }
 }
 
@@ -192,5 +203,23 @@ impl ActionHandler for Unbind {
                 .info("bad-element", "code")
         })?;
         self.0.tell(Event::Unbind(Secret::new(code)))
+    }
+}
+
+/// `test-connection`
+struct TestConnection(CloudConnection);
+
+impl ActionHandler for TestConnection {
+    fn act(&mut self, _: &Tree) -> Result<Tree, RpcError> {
+        let refused = |tag, words: &str| Err(RpcError::application(tag, words));
+        if self.0.status().device == DeviceState::Idle {
+            let words = "there is no server to walk to: none is configured or discovered";
+            return refused(ErrorTag::OperationFailed, words);
+        }
+        let room = self.0.handle.reserve().ok_or_else(busy)?;
+        match self.0.handle.begin_test(room) {
+            true => Ok(Tree::new(self.0.schema)),
+            false => refused(ErrorTag::InUse, "a test is under way"),
+        }
     }
 }

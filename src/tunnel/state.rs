@@ -1,5 +1,7 @@
 //! The state container and the notifications of cloud-management as data trees.
 
+mod connection_test;
+
 use std::time::Instant;
 
 use crate::model::date_and_time;
@@ -11,6 +13,8 @@ use crate::model::status::{
 };
 use crate::model::tree::{Cursor, Tree};
 use crate::tunnel::machine::Notification;
+
+pub use connection_test::write_test;
 
 /// `octets-in`, `octets-out` and `dropped` of a subconnection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

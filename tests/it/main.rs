@@ -11,6 +11,7 @@ mod cloud;
 mod cloud_rules;
 mod commands;
 mod commit_table;
+mod connection_test;
 mod datastore;
 mod discovery;
 mod errors;

@@ -16,6 +16,22 @@ const MODULES: [&str; 3] = ["cloud-management", "device-management", "device-hos
 /// Subtrees and the file that knows their leaves; the first that fits counts.
 const KNOWN_BY: &[(&str, &str)] = &[
     (
+        "/cloud-management:cloud-management/state/connection-test/server/number",
+        "tunnel/state/connection_test.rs",
+    ),
+    (
+        "/cloud-management:cloud-management/state/connection-test/server/step",
+        "tunnel/state/connection_test.rs",
+    ),
+    (
+        "/cloud-management:cloud-management/state/connection-test/server",
+        "tunnel/state.rs",
+    ),
+    (
+        "/cloud-management:cloud-management/state/connection-test",
+        "tunnel/state/connection_test.rs",
+    ),
+    (
         "/cloud-management:cloud-management/state",
         "tunnel/state.rs",
     ),

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::PrintState;
-use crate::model::status::{Clocks, CloudStatus};
+use crate::model::status::{Clocks, CloudStatus, ConnectionTest, Moment};
 use crate::tunnel::configuration::Configuration;
 use crate::tunnel::machine::Event;
 use crate::tunnel::service::Modules;
@@ -21,6 +21,8 @@ pub enum Command {
     Configure(Box<Configuration>),
     /// What DHCP found or lost, an action, a change of the network.
     Event(Event),
+    /// To walk to the servers of the target; what is found goes to the test that has begun.
+    TestConnection,
 }
 
 /// The agent's end of the driver. Cheap to clone; the tunnel is shut down when the last one goes.
@@ -28,6 +30,7 @@ pub enum Command {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Arc<CloudStatus>>,
+    test: watch::Sender<Option<Arc<ConnectionTest>>>,
     modules: Modules,
     clock: fn() -> SystemTime,
 }
@@ -46,12 +49,14 @@ impl Handle {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
         status: watch::Receiver<Arc<CloudStatus>>,
+        test: watch::Sender<Option<Arc<ConnectionTest>>>,
         modules: Modules,
         clock: fn() -> SystemTime,
     ) -> Self {
         Self {
             commands,
             status,
+            test,
             modules,
             clock,
         }
@@ -66,6 +71,27 @@ impl Handle {
     /// The state as of now; never waits.
     pub fn status(&self) -> Arc<CloudStatus> {
         self.status.borrow().clone()
+    }
+
+    /// The last test of the connection; changes of it can be waited for.
+    pub fn test(&self) -> watch::Receiver<Option<Arc<ConnectionTest>>> {
+        self.test.subscribe()
+    }
+
+    /// Begins a test; false while one is under way.
+    pub fn begin_test(&self, room: Reserved) -> bool {
+        let started = Moment::Run(Instant::now().into_std());
+        let has_begun = self.test.send_if_modified(|test| {
+            let is_done = test.as_ref().is_none_or(|test| test.ended.is_some());
+            if is_done {
+                *test = Some(Arc::new(ConnectionTest::new(started)));
+            }
+            is_done
+        });
+        if has_begun {
+            room.send(Command::TestConnection);
+        }
+        has_begun
     }
 
     /// Waits until the state is one that is asked for; `None` when the tunnel ends before.

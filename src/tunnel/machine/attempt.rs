@@ -44,13 +44,7 @@ impl Tunnel {
             line,
             way,
             turn: Turn::InOrder,
-            server: Endpoint {
-                host: taken.host.clone(),
-                port: taken.port,
-                family: taken.family,
-                path: taken.path.clone(),
-                trust: target.trust.clone(),
-            },
+            server: Endpoint::of(target, taken),
             password: target.password.clone(),
         })
     }

@@ -11,7 +11,7 @@ use crate::model::status::{
     ConnectionState, DeviceState, FailureReason, LastDown, LastDownReason, ServerCertificate,
     ServerStatus, SubconnectionState, Unbinding, UnbindingState,
 };
-use crate::tunnel::target::{Family, Origins, Path, Target};
+use crate::tunnel::target::{Family, Origins, Path, Target, Way};
 use crate::tunnel::wire::{
     CloudMessage, CloudUrl, DeviceMessage, Host, RegistrationAnswer, UpgradeRefusal,
 };
@@ -220,6 +220,22 @@ pub enum AuthenticationOutcome {
     },
 }
 
+impl AuthenticationOutcome {
+    /// Why the device got no token.
+    pub fn refusal(&self) -> FailureReason {
+        match self {
+            Self::PasswordRefused => FailureReason::PasswordRefused,
+            Self::CloudNotAuthentic => FailureReason::CloudNotAuthentic,
+            Self::SerialNumberNotRegistered => FailureReason::SerialNumberNotRegistered,
+            Self::BoundToAnotherUser => FailureReason::BoundToAnotherUser,
+            Self::Busy { .. } => FailureReason::Busy,
+            Self::Granted { .. } | Self::AskAgain => FailureReason::Protocol,
+            // "403 with any other reason": `code-invalid` too, when no code was sent.
+            Self::CodeInvalid | Self::Refused => FailureReason::AuthenticationFailed,
+        }
+    }
+}
+
 /// What the network says about a subconnection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubconnectionReply {
@@ -267,6 +283,19 @@ pub struct Endpoint {
     pub path: Path,
     /// Trust anchors (DER); empty means the platform's roots.
     pub trust: Arc<BTreeSet<Vec<u8>>>,
+}
+
+impl Endpoint {
+    /// Where a way of a target leads.
+    pub fn of(target: &Target, way: &Way) -> Self {
+        Self {
+            host: way.host.clone(),
+            port: way.port,
+            family: way.family,
+            path: way.path.clone(),
+            trust: target.trust.clone(),
+        }
+    }
 }
 
 /// The connections that there may be at a time, apart from the subconnections.

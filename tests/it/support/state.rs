@@ -24,7 +24,10 @@ impl State {
         for child in &element.children {
             let mut below = format!("{path}{}", child.name);
             // The lists of this container have their key as first leaf.
-            if matches!(child.name.as_str(), "subconnection" | "discovered") {
+            if matches!(
+                child.name.as_str(),
+                "subconnection" | "discovered" | "server" | "step"
+            ) {
                 below = format!("{below}[{}]", child.children[0].text);
             }
             if child.children.is_empty() {

@@ -51,7 +51,7 @@ impl Course {
             Answer::BoundToAnotherUser => self.bound(reusable, means),
             Answer::CodeInvalid if unbinds => self.bound(reusable, means),
             Answer::Busy { retry_after } => Outcome::busy(retry_after),
-            refused => Outcome::failed(refusal(&refused)),
+            refused => Outcome::failed(refused.refusal()),
         }
     }
 
@@ -123,19 +123,5 @@ pub(super) fn broken(reply: &Reply) -> Outcome {
         Reply::Lost | Reply::Closed(_) => Outcome::failed(FailureReason::ConnectFailed),
         // It does not belong to the phase: sent twice or overtaken.
         _ => Outcome::Underway,
-    }
-}
-
-fn refusal(outcome: &AuthenticationOutcome) -> FailureReason {
-    use AuthenticationOutcome as Answer;
-    match outcome {
-        Answer::PasswordRefused => FailureReason::PasswordRefused,
-        Answer::CloudNotAuthentic => FailureReason::CloudNotAuthentic,
-        Answer::SerialNumberNotRegistered => FailureReason::SerialNumberNotRegistered,
-        Answer::BoundToAnotherUser => FailureReason::BoundToAnotherUser,
-        Answer::Busy { .. } => FailureReason::Busy,
-        Answer::Granted { .. } | Answer::AskAgain => FailureReason::Protocol,
-        // "403 with any other reason": `code-invalid` too, when no code was sent.
-        Answer::CodeInvalid | Answer::Refused => FailureReason::AuthenticationFailed,
     }
 }
