@@ -7,6 +7,7 @@ mod device;
 mod discovery;
 mod events;
 mod first_start;
+mod guard;
 mod logging;
 pub mod options;
 mod restore;
@@ -60,6 +61,7 @@ use command::SystemCommand;
 use control::Asked;
 use discovery::Discovery;
 use events::{ConfiguredSubscriptions, EventStreams, Hearing, LossState, Streams};
+use guard::CommitGuardState;
 use logging::{Levels, ReadLog};
 use options::{Options, OptionsError};
 use sealer::DeviceSealer;
@@ -160,11 +162,7 @@ impl Agent {
         let directory = options.state_directory()?;
         let (store, mut loaded) = Store::open(&directory)?;
         let store = Arc::new(store);
-        let extra = yang_files::read(&options.yang)?;
-        let schema = match options.startup_datastore {
-            true => Schema::load_with_startup(&extra)?,
-            false => Schema::load(&extra)?,
-        };
+        let schema = schema(&options)?;
         let key = Arc::new(secret_key(&store, &directory)?);
         let first = FirstStart {
             options: &options,
@@ -172,25 +170,29 @@ impl Agent {
         };
         // Before anything is made or told: a start that is going to fail makes no password and dials no cloud.
         let doors = Doors::open(&options, &directory).await?;
-        restore::take_back(schema, &store, &mut loaded)?;
+        let taken_back = restore::take_back(schema, &store, &mut loaded)?;
         let (running, made_password) = running(schema, &loaded, &key, first)?;
         let device = device::find(options.serial_number.as_deref(), &store)?;
 
         let (shutdown, stopping) = watch::channel(false);
         let services = Services::new();
-        let (hearing, announce) = Hearing::open(schema, &store)?;
+        let (hearing, mut announce) = Hearing::open(schema, &store)?;
         let discovery = Discovery::start(&stopping);
         let told = hearing.events.stream.clone();
         let beside = (&services, &discovery);
-        let setup = tunnel_setup(schema, &device, &loaded, &store, beside, told);
+        let mut setup = tunnel_setup(schema, &device, &loaded, &store, beside, told);
+        restore::tell(taken_back, &mut announce, &mut setup.record);
         let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
+        let standing = tunnel.standing();
         let cloud = CloudConnection::new(tunnel, schema, Arc::clone(&key));
 
         let (users, known_users) = Watched::new(paths::AUTHENTICATION, watched::users);
         let (limits, known_limits) = Watched::new(paths::LIMITS, watched::limits);
         let (call_home, called, names) = CallHome::new(&store, &loaded);
+        let (guarded, guard_state) = guard::open(&cloud, &loaded);
         let parts = Parts {
             announce: Some(announce),
+            guarded: Some(guarded),
             history: std::mem::take(&mut loaded.history).into_iter().collect(),
             subscribers: vec![
                 Box::new(users),
@@ -203,7 +205,7 @@ impl Agent {
                 Box::new(Levels(log.clone())),
             ],
             actions: actions(&cloud, &options, log),
-            providers: providers(&device, cloud, &hearing.events, &call_home),
+            providers: providers(&device, (cloud, guard_state), &hearing.events, &call_home),
         };
         let sealer = Box::new(DeviceSealer(key));
         let started = Datastore::start(running, loaded.next_commit, sealer, parts);
@@ -222,6 +224,7 @@ impl Agent {
         let (handle, owner) = Handle::start(datastore, Arc::clone(&store));
         let mut parts = JoinSet::new();
         parts.spawn(watchdog::run(handle.clone(), stopping.clone()));
+        parts.spawn(guard::watch(standing, handle.clone(), stopping.clone()));
         let server = Server::new(handle, schema, known_limits.clone(), hearing.events.clone());
         hearing.tell_of_news(schema, &store, &loaded, server.capabilities());
 
@@ -333,6 +336,14 @@ impl Doors {
     }
 }
 
+fn schema(options: &Options) -> Result<Schema, AgentError> {
+    let extra = yang_files::read(&options.yang)?;
+    Ok(match options.startup_datastore {
+        true => Schema::load_with_startup(&extra)?,
+        false => Schema::load(&extra)?,
+    })
+}
+
 /// What the first start works with.
 struct FirstStart<'a> {
     options: &'a Options,
@@ -389,7 +400,7 @@ fn made_up_password() -> String {
 
 fn providers(
     device: &Device,
-    cloud: CloudConnection,
+    (cloud, guard): (CloudConnection, CommitGuardState),
     events: &Events,
     call_home: &CallHome,
 ) -> Vec<Box<dyn StateProvider>> {
@@ -400,6 +411,7 @@ fn providers(
         Box::new(events.subscriptions.clone()),
         Box::new(cloud),
         Box::new(call_home.state()),
+        Box::new(guard),
         Box::new(SystemState(device.clone(), Utc::now)),
         Box::new(HardwareState(device.clone())),
     ]

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::datastore::commit::CONFIRMED_COMMIT;
 use crate::datastore::confirm::BASE_KEY;
+use crate::datastore::events::{Announce, Announced, What};
+use crate::datastore::guard::record::LAST_KEY;
+use crate::datastore::guard::{GUARD_KEY, Rollback};
+use crate::datastore::rollback::{COMMIT_GUARD, CONFIRMED_COMMIT};
 use crate::datastore::startup::DELETED_KEY;
-use crate::datastore::store::{CommitRecord, Loaded, Store};
+use crate::datastore::store::{CommitRecord, Loaded, MetaChange, Store};
 use crate::datastore::{Author, Datastore, Target};
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::schema::Schema;
+use crate::model::status::{LastDown, LastDownReason, Moment};
 use crate::model::tree::{Diff, Tree};
+use crate::tunnel::record::Record;
 
 use super::{AgentError, stored};
 
@@ -27,10 +32,39 @@ pub(super) fn running(schema: Schema, loaded: &Loaded) -> Result<Tree, AgentErro
     Ok(tree)
 }
 
-/// Takes a confirmed commit back that was pending when the agent ended: "If the device reboots for any reason before
-/// the confirm timeout expires, the server MUST restore the configuration to its state before the confirmed commit was
-/// issued" (RFC 6241, section 8.4.1). That is a commit of its own. A full disk does not keep the agent from starting
-/// with what is restored.
+/// What a start took back.
+pub(super) struct TakenBack {
+    by: Author,
+    diff: Diff,
+    rollback: Option<Rollback>,
+}
+
+/// Tells of what a start took back, and has the tunnel remember it as the reason for its last end.
+pub(super) fn tell(taken_back: Option<TakenBack>, announce: &mut Announce, record: &mut Record) {
+    let Some(TakenBack { by, diff, rollback }) = taken_back else {
+        return;
+    };
+    let mut told = Vec::new();
+    if !diff.is_empty() {
+        told.push(What::RunningChanged(diff));
+    }
+    if let Some(rollback) = rollback {
+        record.last_down = Some(LastDown {
+            reason: LastDownReason::CommitRolledBack,
+            at: Moment::Stored(rollback.at),
+        });
+        told.push(What::RolledBack(Box::new(rollback)));
+    }
+    for what in told {
+        let by = by.clone();
+        announce(Announced { by, what });
+    }
+}
+
+/// Takes back what was pending when the agent ended, a confirmed commit or one that was guarded: "If the device reboots
+/// for any reason before the confirm timeout expires, the server MUST restore the configuration to its state before the
+/// confirmed commit was issued" (RFC 6241, section 8.4.1). That is a commit of its own. A full disk does not keep the
+/// agent from starting with what is restored.
 ///
 /// # Errors
 /// A mark that makes no sense: then the agent does not start, rather than with a configuration that nobody confirmed.
@@ -38,40 +72,104 @@ pub(super) fn take_back(
     schema: Schema,
     store: &Store,
     loaded: &mut Loaded,
-) -> Result<(), AgentError> {
-    let Some(mark) = loaded.meta.get(BASE_KEY) else {
-        return Ok(());
+) -> Result<Option<TakenBack>, AgentError> {
+    let marks = [BASE_KEY, GUARD_KEY].map(|key| Some((key, loaded.meta.get(key)?)));
+    let Some(base) = base(marks.into_iter().flatten(), loaded)? else {
+        return Ok(None);
     };
-    let kept = kept(mark, loaded).ok_or_else(|| {
-        let words = "what a confirmed commit falls back to is missing";
-        AgentError::Stored(RpcError::application(ErrorTag::OperationFailed, words))
-    })?;
-    let (first, unconfirmed) = loaded.diffs.split_at(kept);
-    let mut base = snapshot(schema, loaded)?;
-    apply(&mut base, first)?;
-    let mut last = base.duplicate();
-    apply(&mut last, unconfirmed)?;
-    let back = last.diff(&base).map_err(AgentError::Stored)?;
-    let done = [(BASE_KEY.to_owned(), None)];
-    if back.is_empty() {
-        store.put_meta(&done)?;
+    let (first, pending) = loaded.diffs.split_at(base.kept);
+    let mut before = snapshot(schema, loaded)?;
+    apply(&mut before, first)?;
+    let mut last = before.duplicate();
+    apply(&mut last, pending)?;
+    let diff = last.diff(&before).map_err(AgentError::Stored)?;
+    let source = if base.is_guarded {
+        COMMIT_GUARD
     } else {
-        let record = record(loaded.next_commit, CONFIRMED_COMMIT, &back);
-        tracing::warn!(
-            commit = record.id,
-            "a confirmed commit was pending when the agent ended: it is taken back"
-        );
-        loaded.next_commit += 1;
-        loaded.diffs.push(record.diff.clone());
-        loaded.history.push(record.clone());
-        if let Err(error) = store.commit(&record, &done) {
-            // The mark stays with it: whatever becomes of this agent, the next falls back to the same.
-            tracing::error!(%error, "that cannot be stored yet; no commit can until it is");
-            store.owe(record, done.into());
-        }
+        CONFIRMED_COMMIT
+    };
+    let by = Author::agent(source, SystemTime::now());
+    let is_commit = !diff.is_empty();
+    let rollback = base.is_guarded.then(|| Rollback {
+        at: by.at,
+        commit: is_commit.then_some(loaded.next_commit),
+        taken_back: Rollback::numbers(base.id, loaded.next_commit - 1),
+        server: None,
+        failure: None,
+    });
+    tracing::warn!(
+        source,
+        base = base.id,
+        "a commit was pending when the agent ended: it is taken back"
+    );
+    let mut done = vec![(BASE_KEY.to_owned(), None), (GUARD_KEY.to_owned(), None)];
+    if let Some(rollback) = &rollback {
+        done.push((LAST_KEY.to_owned(), Some(rollback.to_bytes())));
     }
-    loaded.meta.remove(BASE_KEY);
+    let record = is_commit.then(|| record(loaded.next_commit, source, &diff));
+    keep(store, loaded, record, done)?;
+    Ok(Some(TakenBack { by, diff, rollback }))
+}
+
+/// Stores what was taken back, and takes it over.
+fn keep(
+    store: &Store,
+    loaded: &mut Loaded,
+    record: Option<CommitRecord>,
+    done: Vec<MetaChange>,
+) -> Result<(), AgentError> {
+    for (key, value) in &done {
+        match value {
+            Some(value) => loaded.meta.insert(key.clone(), value.clone()),
+            None => loaded.meta.remove(key),
+        };
+    }
+    let Some(record) = record else {
+        return Ok(store.put_meta(&done)?);
+    };
+    loaded.next_commit += 1;
+    loaded.diffs.push(record.diff.clone());
+    loaded.history.push(record.clone());
+    if let Err(error) = store.commit(&record, &done) {
+        // The marks stay with it: whatever becomes of this agent, the next falls back to the same.
+        tracing::error!(%error, "that cannot be stored yet; no commit can until it is");
+        store.owe(record, done);
+    }
     Ok(())
+}
+
+/// What pending commits fall back to.
+struct Base {
+    /// The last commit that stays.
+    id: u64,
+    /// How many of the stored differences stay.
+    kept: usize,
+    is_guarded: bool,
+}
+
+/// The oldest of what is marked (model.md, "Commit guard": of both the same base).
+fn base<'a>(
+    marks: impl Iterator<Item = (&'a str, &'a Vec<u8>)>,
+    loaded: &Loaded,
+) -> Result<Option<Base>, AgentError> {
+    let mut base: Option<Base> = None;
+    for (key, mark) in marks {
+        let (id, kept) = kept(mark, loaded).ok_or_else(|| {
+            let words = "what a commit that was pending falls back to is missing";
+            AgentError::Stored(RpcError::application(ErrorTag::OperationFailed, words))
+        })?;
+        let guarded = key == GUARD_KEY || base.as_ref().is_some_and(|base| base.is_guarded);
+        let older = base.take().filter(|other| other.id <= id);
+        base = Some(Base {
+            is_guarded: guarded,
+            ..older.unwrap_or(Base {
+                id,
+                kept,
+                is_guarded: guarded,
+            })
+        });
+    }
+    Ok(base)
 }
 
 /// Whether the agent starts as a device that has no configuration: nothing was ever stored, or startup was deleted.
@@ -100,12 +198,12 @@ pub(super) fn keep_first(
     Ok(datastore)
 }
 
-/// How many of the stored differences stay.
-fn kept(mark: &[u8], loaded: &Loaded) -> Option<usize> {
+/// The commit of a mark, and how many of the stored differences stay.
+fn kept(mark: &[u8], loaded: &Loaded) -> Option<(u64, usize)> {
     let last_kept: u64 = std::str::from_utf8(mark).ok()?.parse().ok()?;
     let in_snapshot = loaded.next_commit - 1 - loaded.diffs.len() as u64;
     let kept = usize::try_from(last_kept.checked_sub(in_snapshot)?).ok()?;
-    (kept <= loaded.diffs.len()).then_some(kept)
+    (kept <= loaded.diffs.len()).then_some((last_kept, kept))
 }
 
 fn record(id: u64, source: &'static str, diff: &Diff) -> CommitRecord {

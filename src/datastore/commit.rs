@@ -7,28 +7,26 @@
 //! ```
 //! Dropping a [`Staged`] drops every `Prepared` in it, so exactly those subscribers that prepared are aborted.
 //!
-//! A confirmed commit (`confirm.rs`) is asked when a commit is staged and told when it is complete. Taking one back is
-//! a commit like any other: staged, stored, completed.
+//! A confirmed commit (`confirm.rs`) and the commit guard (`guard.rs`) are asked when a commit is staged and told when it
+//! is complete. Taking one back (`rollback.rs`) is a commit like any other: staged, stored, completed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::model::error::{Errors, RpcError};
 use crate::model::paths;
+use crate::model::settings::CloudSettings;
 use crate::model::tree::{Diff, Scope, Snapshot, Tree};
 
-use super::base::Base;
-use super::confirm::{BASE_KEY, Effect, Request};
+use super::confirm::{self, Request};
 use super::draft::{Draft, Next};
 use super::events::{Announced, What};
+use super::guard::{self, Proposal, Rollback};
 use super::nacm::Nacm;
 use super::store::{CommitRecord, MetaChange};
-use super::subscriber::{Change, ConfigSubscriber, Prepared};
+use super::subscriber::{Change, ConfigSubscriber, Prepared, Reach};
 use super::{Author, Datastore, Target};
-
-/// The source of the commits by which a confirmed commit is taken back.
-pub const CONFIRMED_COMMIT: &str = "confirmed-commit";
 
 /// What an operation on the datastore leaves to do.
 #[must_use]
@@ -53,7 +51,23 @@ pub struct Staged {
     /// None when startup stays as it is.
     pub(super) startup: Option<Snapshot>,
     pub(super) effect: Effect,
+    /// What the commit guard takes back by it.
+    pub(super) rollback: Option<Rollback>,
     pub(super) empties_candidate: bool,
+}
+
+/// What a commit does to those that may be taken back.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Effect {
+    pub(super) confirm: confirm::Effect,
+    pub(super) guard: guard::Effect,
+}
+
+impl Effect {
+    pub(super) const NONE: Self = Self {
+        confirm: confirm::Effect::None,
+        guard: guard::Effect::None,
+    };
 }
 
 /// What running becomes.
@@ -62,7 +76,17 @@ pub(super) struct StagedChange {
     running: Next,
     diff: Diff,
     nacm: Arc<Nacm>,
+    /// `commit-guard/timeout` from then on.
+    guarded: Option<Duration>,
     prepared: Vec<Box<dyn Prepared>>,
+}
+
+impl StagedChange {
+    /// What it means for the connection to the device's server.
+    fn reach(&self) -> Reach {
+        let each = self.prepared.iter().map(|prepared| prepared.reach());
+        each.max().unwrap_or_default()
+    }
 }
 
 impl Staged {
@@ -86,7 +110,8 @@ impl Datastore {
     pub fn commit(&mut self, by: &Author, request: &Request) -> Result<Step, Errors> {
         self.lock_of(Target::Running).writable_by(by.session)?;
         self.lock_of(Target::Candidate).writable_by(by.session)?;
-        let effect = self.confirm.admit(by.session, request)?;
+        let confirm = self.confirm.admit(by.session, request)?;
+        self.guard.writable()?;
         let change = match &self.candidate {
             Some(candidate) => {
                 let draft = candidate.validated(&self.running, &self.constraints)?;
@@ -94,57 +119,11 @@ impl Datastore {
             }
             None => None,
         };
+        let effect = Effect {
+            confirm,
+            guard: self.guarded(change.as_ref()),
+        };
         Ok(self.step(by, change, effect, true))
-    }
-
-    /// `<cancel-commit>` (RFC 6241, section 8.4.4.1): running is to be what it was before the pending commit. A
-    /// candidate with changes stays as it is.
-    ///
-    /// # Errors
-    /// `in-use` under another session's lock; what
-    /// [`Confirm::admit_cancel`](super::confirm::Confirm::admit_cancel) refuses; what a subscriber refuses.
-    pub fn cancel_commit(&mut self, by: &Author, persist_id: Option<&str>) -> Result<Step, Errors> {
-        self.lock_of(Target::Running).writable_by(by.session)?;
-        let effect = self.confirm.admit_cancel(by.session, persist_id)?;
-        let change = self.stage_base(by)?;
-        Ok(self.step(by, change, effect, false))
-    }
-
-    /// Whether [`Datastore::on_time`] has something to do.
-    pub fn is_due(&mut self, now: Instant) -> bool {
-        self.confirm.is_due(now)
-    }
-
-    /// What is due at this time: a confirmed commit that nobody confirmed is taken back, whoever holds a lock, and
-    /// whatever access control says of those who are there. `at` is the same time by the device's clock.
-    pub fn on_time(&mut self, now: Instant, at: SystemTime) -> Step {
-        if !self.confirm.is_due(now) {
-            return Step::Done;
-        }
-        let by = Author::agent(CONFIRMED_COMMIT, at);
-        match self.stage_base(&by) {
-            Ok(change) => self.step(&by, change, self.confirm.taken_back(), false),
-            Err(errors) => {
-                tracing::error!(?errors, "a confirmed commit cannot be taken back yet");
-                self.confirm.put_off(now);
-                Step::Done
-            }
-        }
-    }
-
-    /// A rollback that was due could not be stored; it will be due again.
-    pub fn put_rollback_off(&mut self, now: Instant) {
-        self.confirm.put_off(now);
-    }
-
-    /// When [`Datastore::is_due`] will be true, if nothing else happens.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.confirm.poll_timeout()
-    }
-
-    /// Whether the store may forget how its configuration came to be: not while a commit may be taken back after a restart.
-    pub fn may_snapshot(&self) -> bool {
-        self.startup.is_some() || self.confirm.base().is_none()
     }
 
     /// Replaces running, as an edit of running or copy-config does.
@@ -159,7 +138,22 @@ impl Datastore {
         self.writable_by(Target::Running, by.session)?;
         let draft = self.with_defaults(draft.into())?;
         let change = self.stage(draft, by)?;
-        Ok(self.step(by, change, Effect::None, false))
+        let effect = Effect {
+            guard: self.guarded(change.as_ref()),
+            ..Effect::NONE
+        };
+        Ok(self.step(by, change, effect, false))
+    }
+
+    /// What the change of a session means to the commit guard.
+    fn guarded(&self, change: Option<&StagedChange>) -> guard::Effect {
+        change.map_or(guard::Effect::None, |change| {
+            self.guard.effect_of(&Proposal {
+                timeout: change.guarded,
+                timeout_before: self.guarded,
+                reach: change.reach(),
+            })
+        })
     }
 
     /// Everything that may refuse a valid configuration and needs no disk; none if there is no difference.
@@ -168,7 +162,7 @@ impl Datastore {
         if !by.recovery {
             self.nacm.check(by, &diff)?;
         }
-        self.prepare(draft, diff, by)
+        self.prepare(draft, diff, by, false)
     }
 
     /// Validates a configuration.
@@ -182,39 +176,30 @@ impl Datastore {
         })
     }
 
-    /// The same for what a pending commit falls back to: it was running before, so it is valid.
-    fn stage_base(&mut self, by: &Author) -> Result<Option<StagedChange>, Errors> {
-        let Some(base) = self.confirm.base() else {
-            return Ok(None);
-        };
-        let base = base.restored(&self.running)?;
-        tracing::info!(
-            session = by.session,
-            user = by.user,
-            "a confirmed commit is taken back"
-        );
-        let diff = self.running.diff(&base)?;
-        self.prepare(base.into(), diff, by)
-    }
-
-    fn prepare(
+    pub(super) fn prepare(
         &mut self,
         draft: Draft,
         diff: Diff,
         by: &Author,
+        rolled_back: bool,
     ) -> Result<Option<StagedChange>, Errors> {
         if diff.is_empty() {
             return Ok(None);
         }
-        let (draft, prepared) = self.ask_all(draft, &diff)?;
+        let (draft, prepared) = self.ask_all(draft, &diff, rolled_back)?;
         let nacm = match diff.touches(paths::NACM) {
             true => Arc::new(self.nacm.reread(draft.after())),
             false => Arc::clone(&self.nacm),
+        };
+        let guarded = match diff.touches(paths::COMMIT_GUARD) {
+            true => CloudSettings::read_commit_guard(draft.after()),
+            false => self.guarded,
         };
         Ok(Some(StagedChange {
             record: self.startup.is_none().then(|| self.record(by, &diff)),
             diff,
             nacm,
+            guarded,
             running: draft.into(),
             prepared,
         }))
@@ -225,6 +210,7 @@ impl Datastore {
         &mut self,
         draft: Draft,
         diff: &Diff,
+        rolled_back: bool,
     ) -> Result<(Draft, Vec<Box<dyn Prepared>>), Errors> {
         let draft = match draft {
             Draft::Part(part) => {
@@ -239,6 +225,8 @@ impl Datastore {
             new: draft.after(),
             diff,
             at_start: false,
+            number: self.version + 1,
+            rolled_back,
         };
         let prepared = prepare_all(&mut self.parts.subscribers, &change)?;
         Ok((draft, prepared))
@@ -247,9 +235,9 @@ impl Datastore {
     /// What the parts of the agent read of a change.
     fn read_of(&self, diff: &Diff) -> Scope {
         let mut scope = Scope::default();
-        let access = vec![paths::NACM];
+        let own = [Some(vec![paths::NACM]), Some(vec![paths::COMMIT_GUARD])];
         let asked = self.parts.subscribers.iter().map(|part| part.reads());
-        for reads in asked.chain([Some(access)]) {
+        for reads in asked.chain(own) {
             let Some(reads) = reads else {
                 return Scope::everything();
             };
@@ -266,14 +254,14 @@ impl Datastore {
     }
 
     /// What is left to do of a commit to which all have agreed.
-    fn step(
+    pub(super) fn step(
         &mut self,
         by: &Author,
         mut change: Option<StagedChange>,
         effect: Effect,
         empties_candidate: bool,
     ) -> Step {
-        if change.is_none() && effect == Effect::None {
+        if change.is_none() && effect == Effect::NONE {
             if empties_candidate {
                 self.candidate = None;
             }
@@ -286,23 +274,9 @@ impl Datastore {
             change,
             startup: None,
             effect,
+            rollback: None,
             empties_candidate,
         }))
-    }
-
-    /// What tells the next start that a commit is pending. A running that is not durable needs no telling.
-    fn mark(&self, effect: &Effect) -> Vec<MetaChange> {
-        if self.startup.is_some() {
-            return Vec::new();
-        }
-        match (effect, self.confirm.base()) {
-            (Effect::Pends { .. }, None) => {
-                let last = self.next_commit - 1;
-                vec![(BASE_KEY.to_owned(), Some(last.to_string().into_bytes()))]
-            }
-            (Effect::Ends(_), _) => vec![(BASE_KEY.to_owned(), None)],
-            _ => Vec::new(),
-        }
     }
 
     /// Whether a configuration could become running, as far as YANG and every part of the agent can tell
@@ -318,7 +292,7 @@ impl Datastore {
     pub(super) fn validated(&mut self, draft: Draft) -> Result<Draft, Errors> {
         let draft = self.with_defaults(draft)?;
         let diff = draft.diff(&self.running)?;
-        let (draft, prepared) = self.ask_all(draft, &diff)?;
+        let (draft, prepared) = self.ask_all(draft, &diff, false)?;
         drop(prepared);
         Ok(draft)
     }
@@ -336,13 +310,24 @@ impl Datastore {
             self.startup = staged.startup;
             self.announce(&by, What::StartupReplaced);
         }
-        let confirmed = self.confirm.step_of(&staged.effect);
-        self.confirm.committed(staged.effect, now, Base::default);
+        let Effect { confirm, guard } = staged.effect;
+        let confirmed = self.confirm.step_of(&confirm);
+        let before = self.version;
+        self.confirm.committed(confirm, now, || before);
+        self.guard.committed(guard, now, before + 1, before);
         if let Some(change) = staged.change {
             self.take_over(&by, change);
         }
+        self.past.keep(&self.points());
         if let Some(event) = confirmed {
             self.announce(&by, What::ConfirmedCommit(event));
+        }
+        if let Some(rollback) = staged.rollback {
+            self.announce(&by, What::RolledBack(Box::new(rollback.clone())));
+            self.last_rollback = Some(rollback);
+        }
+        if guard != guard::Effect::None {
+            self.show_guard();
         }
     }
 
@@ -352,6 +337,7 @@ impl Datastore {
         }
         self.nacm = change.nacm;
         self.in_force.set(Arc::clone(&self.nacm));
+        self.guarded = change.guarded;
         for prepared in change.prepared {
             // Whatever becomes of one part, the others take over what is stored.
             let applied = catch_unwind(AssertUnwindSafe(|| prepared.apply()));
@@ -362,7 +348,7 @@ impl Datastore {
         self.announce(by, What::RunningChanged(change.diff));
     }
 
-    fn announce(&mut self, by: &Author, what: What) {
+    pub(super) fn announce(&mut self, by: &Author, what: What) {
         (self.announce)(Announced {
             by: by.clone(),
             what,
@@ -375,9 +361,10 @@ impl Datastore {
         let candidate = self.candidate.take();
         let kept = candidate.map(|candidate| next.keep(candidate, &self.running, constraints));
         let undo = next.replace(&mut self.running)?;
-        if let Some(base) = self.confirm.base_mut() {
-            base.push(undo, &self.running)?;
-        }
+        self.version += 1;
+        let points = self.points();
+        self.past
+            .push(self.version - 1, undo, &points, &self.running)?;
         if let Some(kept) = kept {
             self.candidate = Some(kept?.rebased(&self.running, constraints)?);
         }
@@ -404,6 +391,8 @@ impl Datastore {
             new: &self.running,
             diff: &diff,
             at_start: true,
+            number: 0,
+            rolled_back: false,
         };
         let prepared = prepare_all(&mut self.parts.subscribers, &change)?;
         for prepared in prepared {

@@ -14,7 +14,7 @@ use crate::model::error::{ErrorTag, RpcError};
 /// Where the store keeps the number of the last commit that stays if the pending one does not.
 pub const BASE_KEY: &str = "confirmed-commit";
 /// How long until a rollback that could not be done is tried again.
-const AGAIN: Duration = Duration::from_secs(10);
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
 /// The parameters of `<commit>` (RFC 6241, section 8.4.5.1); none of them is an ordinary commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,14 +97,6 @@ impl<B> Confirm<B> {
     /// What the pending commit falls back to.
     pub fn base(&self) -> Option<&B> {
         match &self.state {
-            State::Idle => None,
-            State::Pending { base, .. } | State::Expired { base, .. } => Some(base),
-        }
-    }
-
-    /// The same, to be told of a change.
-    pub fn base_mut(&mut self) -> Option<&mut B> {
-        match &mut self.state {
             State::Idle => None,
             State::Pending { base, .. } | State::Expired { base, .. } => Some(base),
         }
@@ -314,7 +306,7 @@ impl<B> Confirm<B> {
     }
 }
 
-fn in_use(words: &str) -> RpcError {
+pub(super) fn in_use(words: &str) -> RpcError {
     RpcError::protocol(ErrorTag::InUse, words)
 }
 

@@ -3,7 +3,6 @@
 //! A [`Datastore`] is plain data with one owner, the task in `driver.rs`. What changes running goes through
 //! `commit.rs`, whoever asks.
 
-mod base;
 pub mod commit;
 pub mod confirm;
 mod draft;
@@ -11,11 +10,14 @@ pub mod driver;
 pub mod edit;
 pub mod events;
 pub mod filter;
+pub mod guard;
 pub mod history;
 pub mod lock;
 pub mod nacm;
 pub mod part;
+mod past;
 pub mod retrieval;
+pub mod rollback;
 pub mod startup;
 pub mod store;
 pub mod subscriber;
@@ -28,24 +30,27 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::model::error::{ErrorTag, Errors, RpcError};
 use crate::model::schema::Schema;
+use crate::model::settings::CloudSettings;
 use crate::model::tree::{Constraints, Snapshot, Tree};
 use crate::model::xml::Element;
-use base::Base;
 use confirm::Confirm;
 use draft::Candidate;
 use edit::{EditOptions, Sealer, Secrets};
+use guard::{Guard, Rollback};
 use history::History;
 use lock::{Lock, Locks};
 use nacm::{InForce, Nacm};
 use part::Part;
+use past::Past;
 use subscriber::{ActionHandler, ConfigSubscriber, StateProvider};
 
 pub use commit::{Staged, Step};
 pub use draft::Draft;
+pub use past::Version;
 pub use view::View;
 
 /// The number of a session, from 1 (RFC 6241, section 8.1); 0 stands for the agent itself.
@@ -113,8 +118,20 @@ pub struct Parts {
     pub history: History,
     /// Is told of what happened; nobody is when there is none.
     pub announce: Option<events::Announce>,
+    /// The connection that the commit guard watches over, and how what there is to see of the guard is shown.
+    pub guarded: Option<Guarded>,
     /// Do actions and rpcs, by schema path such as `/cloud-management:cloud-management/reset-tunnel`.
     pub actions: BTreeMap<String, Box<dyn ActionHandler>>,
+}
+
+/// What the commit guard needs of the agent.
+pub struct Guarded {
+    /// What is known of the connection.
+    pub ask: guard::Ask,
+    /// Shows the guard.
+    pub show: guard::Show,
+    /// What it has taken back last, in an earlier run.
+    pub last: Option<Rollback>,
 }
 
 /// Running, candidate, startup and operational, with what guards them.
@@ -128,7 +145,14 @@ pub struct Datastore {
     /// What is stored, on a device where that is not running.
     startup: Option<Snapshot>,
     locks: Locks,
-    confirm: Confirm<Base>,
+    confirm: Confirm<Version>,
+    guard: Guard<Version>,
+    /// `commit-guard/timeout` of running; none without `commit-guard`.
+    guarded: Option<Duration>,
+    last_rollback: Option<Rollback>,
+    /// How often running has changed since the start.
+    version: Version,
+    past: Past,
     nacm: Arc<Nacm>,
     in_force: InForce,
     sealer: Box<dyn Sealer + Send>,
@@ -153,6 +177,7 @@ impl Datastore {
         running.validate()?;
         let schema = running.schema();
         let nacm = Arc::new(Nacm::read(&running));
+        let guarded = CloudSettings::read_commit_guard(&running);
         let running = Snapshot::new(running);
         let mut datastore = Self {
             schema,
@@ -163,6 +188,14 @@ impl Datastore {
             locks: Locks::default(),
             confirm: Confirm::default(),
             in_force: InForce::new(Arc::clone(&nacm)),
+            guard: Guard::default(),
+            guarded,
+            last_rollback: parts
+                .guarded
+                .as_mut()
+                .and_then(|guarded| guarded.last.take()),
+            version: 0,
+            past: Past::default(),
             nacm,
             sealer,
             providers: std::mem::take(&mut parts.providers).into(),
@@ -172,6 +205,7 @@ impl Datastore {
             next_commit,
         };
         datastore.hand_out_at_start()?;
+        datastore.show_guard();
         Ok(datastore)
     }
 
@@ -258,7 +292,10 @@ impl Datastore {
     fn writable_by(&self, target: Target, session: SessionId) -> Result<(), RpcError> {
         self.lock_of(target).writable_by(session)?;
         match target {
-            Target::Running => self.confirm.writable_by(session),
+            Target::Running => {
+                self.confirm.writable_by(session)?;
+                self.guard.writable()
+            }
             Target::Candidate | Target::Startup => Ok(()),
         }
     }

@@ -6,8 +6,7 @@
 use crate::model::error::Errors;
 use crate::model::tree::{Snapshot, Tree};
 
-use super::commit::{Staged, Step};
-use super::confirm::Effect;
+use super::commit::{Effect, Staged, Step};
 use super::draft::Draft;
 use super::{Author, Datastore, Target};
 
@@ -55,7 +54,8 @@ impl Datastore {
             record: (!diff.is_empty()).then(|| self.record(by, &diff)),
             change: None,
             startup: Some(Snapshot::new(tree)),
-            effect: Effect::None,
+            effect: Effect::NONE,
+            rollback: None,
             empties_candidate: false,
         })))
     }

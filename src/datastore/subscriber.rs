@@ -1,5 +1,6 @@
 //! What the datastore asks of the parts of the agent: to take a change over, to show state, to do an action.
 
+use super::past::Version;
 use crate::model::error::RpcError;
 use crate::model::tree::{Diff, Tree};
 
@@ -14,6 +15,22 @@ pub struct Change<'a> {
     pub diff: &'a Diff,
     /// Whether the agent starts with this configuration: nobody committed it.
     pub at_start: bool,
+    /// Its number among the changes since the start, which rise; 0 at the start.
+    pub number: Version,
+    /// Whether the commit guard restores what was before.
+    pub rolled_back: bool,
+}
+
+/// What a change means for the connection that the commit guard watches over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Its target stays the same.
+    #[default]
+    Kept,
+    /// Another target, and nothing is lost by it: no connection stands.
+    Moved,
+    /// Another target, and a connection that stands is given up for it.
+    Cut,
 }
 
 /// A part of the agent that configuration drives.
@@ -36,6 +53,11 @@ pub trait ConfigSubscriber: Send {
 pub trait Prepared: Send {
     /// Does it; cannot fail.
     fn apply(self: Box<Self>);
+
+    /// What it means for the connection to the device's server.
+    fn reach(&self) -> Reach {
+        Reach::Kept
+    }
 }
 
 impl<F: FnOnce() + Send> Prepared for F {

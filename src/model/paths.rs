@@ -8,6 +8,14 @@ pub const SERVER: &str = "/cloud-management:cloud-management/server";
 pub const DISCOVERY: &str = "/cloud-management:cloud-management/discovery";
 /// Trust anchors of the cloud.
 pub const TRUST: &str = "/cloud-management:cloud-management/trust";
+/// The commit guard.
+pub const COMMIT_GUARD: &str = "/cloud-management:cloud-management/commit-guard";
+/// What the commit guard does and did.
+pub const COMMIT_GUARD_STATE: &str = "/cloud-management:cloud-management/state/commit-guard";
+/// Action: end an armed commit guard in favour of the new configuration.
+pub const ACCEPT_GUARDED_COMMIT: &str = "/cloud-management:cloud-management/accept-guarded-commit";
+/// Notification: the commit guard has restored what was before.
+pub const COMMIT_ROLLED_BACK: &str = "/cloud-management:commit-rolled-back";
 /// Its operational state.
 pub const CLOUD_STATE: &str = "/cloud-management:cloud-management/state";
 /// Action: tear the tunnel down and establish it anew.

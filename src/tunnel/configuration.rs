@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::datastore::subscriber::Reach;
+use crate::dhcp::findings::{Findings, effective};
 use crate::model::settings::{CloudSettings, DnsSettings};
 use crate::tunnel::machine::{Cause, Event};
-use crate::tunnel::target::{Discovered, origins, target};
+use crate::tunnel::target::{Discovered, Target, origins, target};
 
 /// The part of running that the tunnel works by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,20 +24,21 @@ impl Configuration {
         registered.difference(disabled).cloned().collect()
     }
 
-    /// What the machine is told when this configuration follows another one. It compares for itself, so what did not
+    /// What the machine is told when this configuration follows another one, for a `cause`. It compares for itself, so what did not
     /// change may be told again; only the static hosts and resolvers, of which it knows nothing, are compared here.
     pub fn events(
         &self,
         before: &Self,
         registered: &BTreeSet<String>,
         discovered: &Discovered,
+        cause: Cause,
     ) -> Vec<Event> {
         let mut events = vec![
             // Before the target, so that an attempt that it begins registers with them.
             Event::Services(self.services(registered)),
             Event::KeepaliveInterval(self.cloud.keepalive_interval),
             Event::PrimaryReturn(self.cloud.primary_return),
-            self.target(discovered, self.cause(before)),
+            self.target(discovered, cause),
             Event::ConfiguredCode(self.cloud.unbinding_code.clone()),
         ];
         // After the target: an attempt that the commit has just begun is not woken.
@@ -54,9 +57,40 @@ impl Configuration {
         }
     }
 
+    /// What a change from one to the other means for a tunnel that stands on a way of a target.
+    pub fn reach(
+        &self,
+        before: &Self,
+        standing: Option<&(Target, usize)>,
+        findings: &Findings,
+    ) -> Reach {
+        let target_of = |configuration: &Self| {
+            let found = effective(&configuration.cloud.discovery, findings);
+            target(&configuration.cloud, &found)
+        };
+        let (old, new) = (target_of(before), target_of(self));
+        if old == new {
+            return Reach::Kept;
+        }
+        // A tunnel that a change before this one is about to end stands no more.
+        let way = standing.zip(old.as_ref()).and_then(|((target, way), old)| {
+            let place = target.keeps(*way, old, false)?;
+            Some((old, place))
+        });
+        let Some((old, way)) = way else {
+            return Reach::Moved;
+        };
+        let discovered = self.cause(before) == Cause::Discovery;
+        let kept = new.and_then(|new| old.keeps(way, &new, discovered));
+        match kept {
+            Some(_) => Reach::Kept,
+            None => Reach::Cut,
+        }
+    }
+
     /// A commit that changes nothing but where is discovered changes what is discovered: a tunnel to the same server
     /// stays, and one to another is lost by that.
-    fn cause(&self, before: &Self) -> Cause {
+    pub fn cause(&self, before: &Self) -> Cause {
         let discovery = &self.cloud.discovery;
         let mut with_these = before.cloud.clone();
         with_these.discovery.clone_from(discovery);
@@ -77,7 +111,12 @@ mod tests {
         let mut after = before.clone();
         after.cloud.port = 8443;
         let told = |after: &Configuration| {
-            let events = after.events(&before, &BTreeSet::new(), &Discovered::default());
+            let events = after.events(
+                &before,
+                &BTreeSet::new(),
+                &Discovered::default(),
+                Cause::Configuration,
+            );
             events.contains(&Event::HostsChanged)
         };
         assert!(!told(&after));
@@ -97,6 +136,7 @@ mod tests {
             &Configuration::default(),
             &registered,
             &Discovered::default(),
+            Cause::Configuration,
         );
         let offered = BTreeSet::from(["telemetry".to_owned()]);
         assert_eq!(events[0], Event::Services(offered));

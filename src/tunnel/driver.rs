@@ -23,13 +23,16 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use crate::datastore;
 use crate::dhcp::findings::Findings;
 use crate::model::network::Network;
 use crate::model::settings::DnsSettings;
 use crate::model::status::{Clocks, CloudStatus};
 use crate::tunnel::configuration::Configuration;
 use crate::tunnel::machine::event::SubconnectionReply;
-use crate::tunnel::machine::{Action, Attempt, Event, Line, Notification, Reply, Start, Tunnel};
+use crate::tunnel::machine::{
+    Action, Attempt, Cause, Event, Line, Notification, Reply, Start, Tunnel,
+};
 use crate::tunnel::net::Surroundings;
 use crate::tunnel::record::{Record, TunnelStore};
 use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
@@ -37,7 +40,7 @@ use crate::tunnel::service::{Modules, Order as ServiceOrder, Registration};
 use crate::tunnel::state::Traffic;
 use crate::tunnel::wire::DeviceMessage;
 pub use gate::Answered;
-pub use handle::{Command, Handle, Reserved};
+pub use handle::{Command, Committed, Handle, Reserved, Standing};
 use handle::{clocks, telemetry};
 pub use line::Identity;
 use line::{Device, Order, Request};
@@ -121,6 +124,8 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
     });
     let (saved, stored) = watch::channel(0);
     let saver = tokio::spawn(saver::save(to_save, saved, setup.store));
+    let (standing, stands) = watch::channel(Standing::default());
+    let findings = setup.findings.clone();
     let driver = Driver {
         tunnel,
         device: Arc::new(Device {
@@ -141,12 +146,14 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         tasks: JoinSet::new(),
         replies: Replies(replies),
         status,
+        standing,
+        number: 0,
         records,
         stored,
         telemetry,
         announce: setup.announce,
     };
-    let handle = Handle::new(commands, watched, test, modules, clock);
+    let handle = Handle::new(commands, watched, test, stands, findings, modules, clock);
     let (passed, admitted) = mpsc::channel(1);
     tokio::spawn(gate::pass(commanded, passed, setup.answered));
     let task = tokio::spawn(async move {
@@ -200,6 +207,9 @@ struct Driver {
     tasks: JoinSet<()>,
     replies: Replies,
     status: watch::Sender<Arc<CloudStatus>>,
+    standing: watch::Sender<Standing>,
+    /// That of the last change of running which the machine works by.
+    number: datastore::Version,
     records: watch::Sender<Version>,
     /// The number of the last record on the disk.
     stored: watch::Receiver<u64>,
@@ -246,14 +256,14 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Configure(configuration) => self.configure(*configuration),
+            Command::Configure(committed) => self.configure(*committed),
             Command::Event(event) => self.tell(event),
             Command::TestConnection => self.test_connection(),
         }
     }
 
-    fn configure(&mut self, configuration: Configuration) {
-        let before = std::mem::replace(&mut self.configuration, configuration);
+    fn configure(&mut self, committed: Committed) {
+        let before = std::mem::replace(&mut self.configuration, committed.configuration);
         self.dns = Arc::new(self.configuration.dns.clone());
         let interval = self.configuration.cloud.keepalive_interval;
         self.interval.send_if_modified(|known| {
@@ -262,12 +272,20 @@ impl Driver {
             changed
         });
         let discovered = self.discovered();
+        let cause = match committed.rolled_back {
+            true => Cause::RolledBack,
+            false => self.configuration.cause(&before),
+        };
+        let modules = self.modules.names();
         let events = self
             .configuration
-            .events(&before, &self.modules.names(), &discovered);
+            .events(&before, &modules, &discovered, cause);
         for event in events {
             self.tell(event);
         }
+        // Not before the machine knows it all: until then the tunnel may be one of the target before.
+        self.number = committed.number;
+        self.publish_standing();
     }
 
     fn modules_changed(&mut self) {
@@ -294,6 +312,23 @@ impl Driver {
                 *published = Arc::new(status);
             }
             changed
+        });
+        self.publish_standing();
+    }
+
+    fn publish_standing(&self) {
+        let standing = self.tunnel.standing();
+        self.standing.send_if_modified(|published| {
+            let known = published.tunnel.as_deref();
+            let is_news = known.map(|(target, way)| (target, *way)) != standing;
+            if is_news {
+                published.tunnel = standing.map(|(target, way)| Arc::new((target.clone(), way)));
+            }
+            let reaches = standing.is_some() && published.reached != self.number;
+            if reaches {
+                published.reached = self.number;
+            }
+            is_news || reaches
         });
     }
 

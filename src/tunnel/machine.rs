@@ -239,6 +239,11 @@ impl Tunnel {
         }
     }
 
+    /// The target of the tunnel that stands, and which of its ways it has taken.
+    pub fn standing(&self) -> Option<(&Target, usize)> {
+        Some((self.target.as_ref()?, self.established()?.way))
+    }
+
     fn phase(&self) -> (ConnectionState, DeviceState) {
         use ConnectionState::{Established, Request, Unconnected};
         match &self.state {
@@ -263,6 +268,10 @@ impl Tunnel {
             return;
         }
         self.leave(cause.into(), CloseCode::NORMAL, now);
+        if cause == Cause::RolledBack {
+            // Whether or not anything stood: this is why the next registration comes from where it does.
+            self.went_down(cause.into(), now);
+        }
         self.retry
             .new_target(target.as_ref().map_or(0, |target| target.ways.len()));
         self.target = target;
@@ -282,7 +291,7 @@ impl Tunnel {
             return false;
         }
         if let Some(used) = self.state.way_in_use() {
-            let Some(place) = old.place_in(*used, new) else {
+            let Some(place) = old.keeps(*used, new, cause == Cause::Discovery) else {
                 return false;
             };
             *used = place;

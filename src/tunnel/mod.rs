@@ -18,9 +18,10 @@ pub mod wire;
 
 use std::sync::Arc;
 
+use crate::datastore::guard::News;
 use crate::datastore::store::Store;
 use crate::datastore::subscriber::{
-    ActionHandler, Change, ConfigSubscriber, Prepared, StateProvider,
+    ActionHandler, Change, ConfigSubscriber, Prepared, Reach, StateProvider,
 };
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::paths;
@@ -30,7 +31,7 @@ use crate::model::settings::{CloudSettings, DnsSettings, Secret};
 use crate::model::status::{Clocks, CloudStatus, DeviceState};
 use crate::model::tree::Tree;
 use configuration::Configuration;
-use driver::{Announce, Command, Handle, PrintState};
+use driver::{Announce, Command, Committed, Handle, PrintState, Reserved};
 use machine::Event;
 use record::TunnelStore;
 
@@ -105,6 +106,18 @@ impl CloudConnection {
         })
     }
 
+    /// What the commit guard is told of the tunnel; never waits.
+    pub fn news(&self) -> News {
+        // In this order: the server is that of an establishment which is known, or a later one.
+        let reached = self.handle.standing().borrow().reached;
+        let status = self.status();
+        News {
+            reached,
+            server: status.server.clone(),
+            failure: status.failure,
+        }
+    }
+
     fn read(&self, tree: &Tree) -> Result<Configuration, RpcError> {
         Ok(Configuration {
             cloud: CloudSettings::read(tree, &self.key)?,
@@ -152,13 +165,41 @@ impl ConfigSubscriber for CloudConnection {
             return Ok(Box::new(|| {}));
         }
         let new = self.read(change.new)?;
-        if !change.at_start && self.read(change.old).is_ok_and(|old| old == new) {
-            return Ok(Box::new(|| {}));
+        let mut reach = Reach::Kept;
+        if !change.at_start
+            && let Ok(old) = self.read(change.old)
+        {
+            if old == new {
+                return Ok(Box::new(|| {}));
+            }
+            reach = self.handle.reach(&old, &new);
         }
-        let room = self.handle.reserve().ok_or_else(busy)?;
-        Ok(Box::new(move || {
-            room.send(Command::Configure(Box::new(new)));
+        Ok(Box::new(Reconfiguration {
+            room: self.handle.reserve().ok_or_else(busy)?,
+            committed: Box::new(Committed {
+                configuration: new,
+                number: change.number,
+                rolled_back: change.rolled_back,
+            }),
+            reach,
         }))
+    }
+}
+
+/// A configuration that the driver has room for.
+struct Reconfiguration {
+    room: Reserved,
+    committed: Box<Committed>,
+    reach: Reach,
+}
+
+impl Prepared for Reconfiguration {
+    fn apply(self: Box<Self>) {
+        self.room.send(Command::Configure(self.committed));
+    }
+
+    fn reach(&self) -> Reach {
+        self.reach
     }
 }
 

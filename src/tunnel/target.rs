@@ -72,6 +72,15 @@ impl Target {
         same_primary && self.password == new.password && self.trust == new.trust
     }
 
+    /// Whether a tunnel on a way of this target goes on under `new`, and as which way of that: all that it stands on is the
+    /// same. "The tunnel stays unless its own server was removed" (of the backup servers).
+    pub fn keeps(&self, way: usize, new: &Self, discovered: bool) -> Option<usize> {
+        match self.agrees_with(new, discovered) {
+            true => self.place_in(way, new),
+            false => None,
+        }
+    }
+
     /// Where a way of this target has its place in `new`.
     pub fn place_in(&self, way: usize, new: &Self) -> Option<usize> {
         let way = self.ways.get(way)?;

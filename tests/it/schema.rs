@@ -32,6 +32,22 @@ const KNOWN_BY: &[(&str, &str)] = &[
         "tunnel/state/connection_test.rs",
     ),
     (
+        "/cloud-management:cloud-management/state/commit-guard/last-rollback/at",
+        "agent/guard.rs",
+    ),
+    (
+        "/cloud-management:cloud-management/state/commit-guard/last-rollback",
+        "datastore/events/notices.rs",
+    ),
+    (
+        "/cloud-management:cloud-management/state/commit-guard",
+        "agent/guard.rs",
+    ),
+    (
+        "/cloud-management:commit-rolled-back",
+        "datastore/events/notices.rs",
+    ),
+    (
         "/cloud-management:cloud-management/state",
         "tunnel/state.rs",
     ),
@@ -73,21 +89,8 @@ const KNOWN_BY: &[(&str, &str)] = &[
     ("/ietf-system:", "model/settings/read.rs"),
 ];
 
-const NOTIFICATIONS: &str =
-    "Notifications, push, call home, and a commit that cannot cut the device off";
-
 /// What the model has and the agent does not have yet, with the issue that brings it.
-const LATER: &[(&str, &str)] = &[
-    (
-        "/cloud-management:cloud-management/commit-guard",
-        NOTIFICATIONS,
-    ),
-    (
-        "/cloud-management:cloud-management/accept-guarded-commit",
-        NOTIFICATIONS,
-    ),
-    ("/cloud-management:commit-rolled-back", NOTIFICATIONS),
-];
+const LATER: &[(&str, &str)] = &[];
 
 fn is_later(path: &str) -> bool {
     LATER.iter().any(|(later, _)| is_below(path, later))

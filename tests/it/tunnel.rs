@@ -160,6 +160,8 @@ impl Pair {
             new: &new,
             diff: &diff,
             at_start: false,
+            number: 1,
+            rolled_back: false,
         };
         self.connection.prepare(&change).unwrap().apply();
         self.running = new;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::datastore::Parts;
-use crate::datastore::confirm::Confirmed;
+use crate::datastore::confirm::{BASE_KEY, Confirmed};
 use crate::datastore::edit::{EditOptions, Operation, Sealer};
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::schema::Schema;

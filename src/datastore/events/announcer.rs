@@ -92,6 +92,7 @@ impl Announcer {
             What::ConfirmedCommit(event) => {
                 (notices::confirmed_commit(self.schema, by, *event)?, None)
             }
+            What::RolledBack(rollback) => (notices::rolled_back(self.schema, rollback)?, None),
         })
     }
 }

@@ -22,6 +22,7 @@ use crate::model::schema::Schema;
 use crate::model::tree::{Diff, Snapshot, Tree};
 
 use super::Author;
+use super::guard::Rollback;
 
 pub use announcer::Announcer;
 pub use log::{Bounds, Found, Place};
@@ -50,6 +51,8 @@ pub enum What {
     StartupReplaced,
     /// A confirmed commit went a step further.
     ConfirmedCommit(notices::ConfirmEvent),
+    /// The commit guard has restored what was before.
+    RolledBack(Box<Rollback>),
 }
 
 impl std::fmt::Debug for What {
@@ -60,6 +63,7 @@ impl std::fmt::Debug for What {
             }
             Self::StartupReplaced => f.write_str("StartupReplaced"),
             Self::ConfirmedCommit(event) => f.debug_tuple("ConfirmedCommit").field(event).finish(),
+            Self::RolledBack(rollback) => f.debug_tuple("RolledBack").field(rollback).finish(),
         }
     }
 }

@@ -1,13 +1,15 @@
-//! The notifications of ietf-netconf-notifications (RFC 6470): what changed, who did it, who came and went.
+//! The notifications of ietf-netconf-notifications (RFC 6470): what changed, who did it, who came and went; and that of the
+//! commit guard.
 
 use std::time::Duration;
 
 use crate::datastore::filter::View;
+use crate::datastore::guard::Rollback;
 use crate::datastore::{Author, SessionId, Target};
 use crate::model::error::RpcError;
 use crate::model::paths;
 use crate::model::schema::Schema;
-use crate::model::tree::{Diff, Node, NodeKind, Op, Tree};
+use crate::model::tree::{Cursor, Diff, Node, NodeKind, Op, Tree};
 
 /// Changes that a notification lists at the most; of more it names what they have in common.
 const MOST_EDITS: usize = 1000;
@@ -212,6 +214,44 @@ pub fn confirmed_commit(
         to.set("timeout", &timeout.as_secs().to_string())?;
     }
     Ok(to.tree)
+}
+
+/// `commit-rolled-back` of cloud-management.
+///
+/// # Errors
+/// A value that the module refuses.
+pub fn rolled_back(schema: Schema, rollback: &Rollback) -> Result<Tree, RpcError> {
+    let mut tree = Tree::new(schema);
+    tree.set(paths::COMMIT_ROLLED_BACK, None)?;
+    write_rollback(&mut tree, paths::COMMIT_ROLLED_BACK, rollback)?;
+    Ok(tree)
+}
+
+/// Writes what there is to tell of a rollback below a node, in the notification and in the state.
+///
+/// # Errors
+/// A value that the module refuses.
+pub fn write_rollback(tree: &mut Tree, base: &str, rollback: &Rollback) -> Result<(), RpcError> {
+    let mut to = Cursor::at(tree, base)?;
+    // The module has 32 bits for the number of a commit.
+    let number = |id: u64| id.min(u32::MAX.into()).to_string();
+    if let Some(commit) = rollback.commit {
+        to.put("commit-id", &number(commit))?;
+    }
+    for &commit in &rollback.taken_back {
+        to.put("rolled-back-commit-id", &number(commit))?;
+    }
+    if let Some(server) = &rollback.server {
+        to.put("server-domain", &server.domain)?;
+        if let Some(address) = server.address {
+            to.put("server-address", &address.to_string())?;
+        }
+        to.put("server-port", &server.port.to_string())?;
+    }
+    match rollback.failure {
+        Some(failure) => to.put("failure-reason", failure.as_yang()),
+        None => Ok(()),
+    }
 }
 
 /// `netconf-capability-change`, by the agent itself: what its last start did not announce, and what it did.

@@ -23,6 +23,9 @@ use crate::model::tree::{Node, Tree};
 /// The longest name Linux gives a network device, and so a VRF (IFNAMSIZ - 1).
 const LONGEST_DEVICE_NAME: usize = 15;
 
+/// The default of `commit-guard/timeout`.
+const COMMIT_GUARD_TIMEOUT: Duration = Duration::from_secs(120);
+
 pub(super) fn invalid(path: &str, words: impl Into<String>) -> RpcError {
     RpcError::application(ErrorTag::InvalidValue, words).at(path)
 }
@@ -90,6 +93,13 @@ impl CloudSettings {
                 .filter_map(|service| service.child_value("name"))
                 .collect(),
         })
+    }
+
+    /// `commit-guard/timeout`; none without `commit-guard`.
+    pub fn read_commit_guard(tree: &Tree) -> Option<Duration> {
+        tree.find(paths::COMMIT_GUARD)?;
+        let timeout = leaf(tree, &format!("{}/timeout", paths::COMMIT_GUARD));
+        Some(timeout.map_or(COMMIT_GUARD_TIMEOUT, Duration::from_secs))
     }
 
     /// The interfaces of `discovery/dhcp`, in the user's order.

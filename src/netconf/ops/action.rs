@@ -35,6 +35,9 @@ pub(super) fn act(
             Reply::Ok,
         ));
     }
+    if path == paths::ACCEPT_GUARDED_COMMIT {
+        return Ok((datastore.accept_guarded_commit(caller)?, Reply::Ok));
+    }
     let output = datastore.act(&path, operation.input())?;
     let running = datastore.config(Target::Running);
     let elements = operation.reply(output, running).map_err(|errors| {

@@ -7,22 +7,47 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::PrintState;
+use crate::datastore::Version;
+use crate::datastore::subscriber::Reach;
+use crate::dhcp::findings::Findings;
 use crate::model::status::{Clocks, CloudStatus, ConnectionTest, Moment};
 use crate::tunnel::configuration::Configuration;
 use crate::tunnel::machine::Event;
 use crate::tunnel::service::Modules;
 use crate::tunnel::service::telemetry::Telemetry;
 use crate::tunnel::state::Traffic;
+use crate::tunnel::target::Target;
 
 /// What the agent tells the tunnel.
 #[derive(Debug)]
 pub enum Command {
     /// The configuration after a commit.
-    Configure(Box<Configuration>),
+    Configure(Box<Committed>),
     /// What DHCP found or lost, an action, a change of the network.
     Event(Event),
     /// To walk to the servers of the target; what is found goes to the test that has begun.
     TestConnection,
+}
+
+/// The configuration that a commit brings.
+#[derive(Debug)]
+pub struct Committed {
+    /// All that the tunnel works by.
+    pub configuration: Configuration,
+    /// The number of the change of running; 0 at the start.
+    pub number: Version,
+    /// Whether the commit guard restores what was before.
+    pub rolled_back: bool,
+}
+
+/// What the commit guard watches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The target of the tunnel that stands, and which of its ways it has taken.
+    pub tunnel: Option<Arc<(Target, usize)>>,
+    /// The number of the last change of running under which the tunnel was established, which is the effective target
+    /// of the configuration after it; 0 before the first.
+    pub reached: Version,
 }
 
 /// The agent's end of the driver. Cheap to clone; the tunnel is shut down when the last one goes.
@@ -31,6 +56,8 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<Arc<CloudStatus>>,
     test: watch::Sender<Option<Arc<ConnectionTest>>>,
+    standing: watch::Receiver<Standing>,
+    findings: watch::Receiver<Arc<Findings>>,
     modules: Modules,
     clock: fn() -> SystemTime,
 }
@@ -50,6 +77,8 @@ impl Handle {
         commands: mpsc::Sender<Command>,
         status: watch::Receiver<Arc<CloudStatus>>,
         test: watch::Sender<Option<Arc<ConnectionTest>>>,
+        standing: watch::Receiver<Standing>,
+        findings: watch::Receiver<Arc<Findings>>,
         modules: Modules,
         clock: fn() -> SystemTime,
     ) -> Self {
@@ -57,6 +86,8 @@ impl Handle {
             commands,
             status,
             test,
+            standing,
+            findings,
             modules,
             clock,
         }
@@ -92,6 +123,17 @@ impl Handle {
             room.send(Command::TestConnection);
         }
         has_begun
+    }
+
+    /// What the commit guard watches, as of now; changes of it can be waited for.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// What a new configuration means for the tunnel that stands now.
+    pub fn reach(&self, before: &Configuration, after: &Configuration) -> Reach {
+        let tunnel = self.standing.borrow().tunnel.clone();
+        after.reach(before, tunnel.as_deref(), &self.findings.borrow())
     }
 
     /// Waits until the state is one that is asked for; `None` when the tunnel ends before.

@@ -391,12 +391,15 @@ impl Tunnel {
             subconnection.close(CloseCode::GOING_AWAY, &mut context);
         }
         self.out.extend(code.map(Action::Close));
-        let last_down = LastDown {
-            reason,
-            at: Moment::Run(now),
-        };
-        self.last_down = Some(last_down);
-        self.out.push(Action::SaveLastDown(last_down));
+        self.went_down(reason, now);
+    }
+
+    pub(super) fn went_down(&mut self, reason: LastDownReason, now: Instant) {
+        let at = Moment::Run(now);
+        let last_down = LastDown { reason, at };
+        if self.last_down.replace(last_down) != Some(last_down) {
+            self.out.push(Action::SaveLastDown(last_down));
+        }
     }
 
     /// A changed interval "restarts both clocks at the moment of the change", and the tunnel stays.
