@@ -17,6 +17,7 @@ mod discovery;
 mod errors;
 mod filters;
 mod further_modules;
+mod guard;
 mod history;
 mod hooks;
 mod isolation;
