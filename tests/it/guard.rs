@@ -86,7 +86,7 @@ async fn a_wrong_password_is_taken_back_and_everybody_is_told_why() {
     device.commit_cloud(WRONG).await;
     let state = device.failed("password-refused").await;
     assert!(is_armed(&state), "{state:?}");
-    assert!(state.is("commit-guard/base-commit-id", "2"));
+    assert!(state.is("commit-guard/base-commit-id", "3"));
     let mark = device.cloud.mark();
     pass(61).await;
     let reason = device.reconnected(mark).await;
@@ -96,8 +96,8 @@ async fn a_wrong_password_is_taken_back_and_everybody_is_told_why() {
     assert!(state.is("last-down/reason", "commit-rolled-back"));
     assert!(!is_armed(&state));
     for (leaf, value) in [
-        ("commit-id", "4"),
-        ("rolled-back-commit-id", "3"),
+        ("commit-id", "5"),
+        ("rolled-back-commit-id", "4"),
         ("server-domain", "cloud.com"),
         ("failure-reason", "password-refused"),
     ] {
@@ -115,8 +115,8 @@ async fn a_wrong_password_is_taken_back_and_everybody_is_told_why() {
     );
     let rolled_back = told(&mut listener, "commit-rolled-back").await;
     for part in [
-        "<commit-id>4</commit-id>",
-        "<rolled-back-commit-id>3</rolled-back-commit-id>",
+        "<commit-id>5</commit-id>",
+        "<rolled-back-commit-id>4</rolled-back-commit-id>",
         "<server-domain>cloud.com</server-domain>",
         "<failure-reason>password-refused</failure-reason>",
     ] {
@@ -168,7 +168,7 @@ async fn a_restart_while_it_is_armed_restores_before_anything_is_dialled_and_tel
     let state = device.up().await;
     assert_eq!(server(&mut device.session).await, before);
     assert!(state.is("last-down/reason", "commit-rolled-back"));
-    assert!(state.is("commit-guard/last-rollback/rolled-back-commit-id", "3"));
+    assert!(state.is("commit-guard/last-rollback/rolled-back-commit-id", "4"));
     assert!(!is_armed(&state));
     let events = device.cloud.events();
     let refused = events.iter().filter(|event| {
@@ -188,7 +188,7 @@ async fn a_restart_while_it_is_armed_restores_before_anything_is_dialled_and_tel
     listener.rpc(replay).await.unwrap();
     let rolled_back = told(&mut listener, "commit-rolled-back").await;
     assert!(
-        rolled_back.contains("<commit-id>4</commit-id>"),
+        rolled_back.contains("<commit-id>5</commit-id>"),
         "{rolled_back}"
     );
     let mut listener = device.open().await;

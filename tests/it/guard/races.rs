@@ -40,7 +40,7 @@ async fn a_second_commit_keeps_the_base_and_gets_the_time_of_its_own() {
     device.commit_cloud(WORSE).await;
     device.failed("password-refused").await;
     let state = device.state().await;
-    assert!(state.is("commit-guard/base-commit-id", "2"), "{state:?}");
+    assert!(state.is("commit-guard/base-commit-id", "3"), "{state:?}");
     // What changes no target has no time of its own, and goes with the rest.
     device
         .commit_cloud("<keepalive-interval>77</keepalive-interval>")
@@ -51,7 +51,7 @@ async fn a_second_commit_keeps_the_base_and_gets_the_time_of_its_own() {
     restored(&mut device, &before).await;
     let state = device.up().await;
     assert!(
-        state.is("commit-guard/last-rollback/commit-id", "6"),
+        state.is("commit-guard/last-rollback/commit-id", "7"),
         "{state:?}"
     );
     let whole = device.session.get_config("running", None).await.unwrap();
