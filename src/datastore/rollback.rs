@@ -233,3 +233,6 @@ impl Datastore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
 pub(super) mod coupled;
+pub(super) mod line;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};

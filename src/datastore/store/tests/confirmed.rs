@@ -15,7 +15,7 @@ use crate::model::schema::Schema;
 use crate::model::tree::{Diff, Tree};
 
 const KEEPALIVE: &str = "/cloud-management:cloud-management/keepalive-interval";
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 struct NoSecrets;
 impl Sealer for NoSecrets {
@@ -25,12 +25,12 @@ impl Sealer for NoSecrets {
 }
 
 /// An owner of a datastore whose running has 100, on a disk that holds the same.
-struct Device {
-    disk: Disk,
-    handle: Handle,
+pub(super) struct Device {
+    pub(super) disk: Disk,
+    pub(super) handle: Handle,
 }
 
-fn author() -> Author {
+pub(super) fn author() -> Author {
     Author {
         session: 1,
         user: "root".to_owned(),
@@ -46,11 +46,15 @@ fn author() -> Author {
 
 impl Device {
     async fn start() -> Self {
+        Self::start_with(Parts::default()).await
+    }
+
+    pub(super) async fn start_with(parts: Parts) -> Self {
         let disk = Disk::default();
         let store = make(&disk);
         store.snapshot(0, b"").unwrap();
         let running = Tree::new(Schema::load(&[]).unwrap());
-        let datastore = Datastore::start(running, 1, Box::new(NoSecrets), Parts::default());
+        let datastore = Datastore::start(running, 1, Box::new(NoSecrets), parts);
         let (handle, _) = Handle::start(datastore.unwrap(), Arc::new(store));
         let device = Self { disk, handle };
         device.commit("100", Request::default()).await.unwrap();
@@ -58,9 +62,18 @@ impl Device {
     }
 
     async fn commit(&self, value: &'static str, request: Request) -> Result<(), Errors> {
+        self.commit_leaf(KEEPALIVE, value, request).await
+    }
+
+    pub(super) async fn commit_leaf(
+        &self,
+        leaf: &'static str,
+        value: &'static str,
+        request: Request,
+    ) -> Result<(), Errors> {
         let commit = move |datastore: &mut Datastore| {
             let mut tree = datastore.config(Target::Candidate).duplicate();
-            tree.set(KEEPALIVE, Some(value))?;
+            tree.set(leaf, Some(value))?;
             datastore.set_candidate(tree, &author())?;
             Ok((datastore.commit(&author(), &request)?, ()))
         };
@@ -94,6 +107,13 @@ impl Device {
 
     /// What a start from the disk as it is now would find: running, and whether a commit is pending.
     fn on_disk(&self) -> (String, bool) {
+        let (tree, meta) = self.tree_on_disk();
+        let value = tree.value(KEEPALIVE).unwrap_or_default();
+        (value, meta.contains_key(BASE_KEY))
+    }
+
+    /// The same: running, and what lies beside it.
+    pub(super) fn tree_on_disk(&self) -> (Tree, BTreeMap<String, Vec<u8>>) {
         let loaded = on_disk(&self.disk);
         let mut tree = Tree::new(Schema::load(&[]).unwrap());
         assert!(loaded.snapshot.as_deref().is_none_or(<[u8]>::is_empty));
@@ -102,13 +122,12 @@ impl Device {
             tree.apply(&Diff::parse(tree.schema(), text).unwrap())
                 .unwrap();
         }
-        let value = tree.value(KEEPALIVE).unwrap_or_default();
-        (value, loaded.meta.contains_key(BASE_KEY))
+        (tree, loaded.meta)
     }
 }
 
 /// Lets a step meet a failure of the disk at its first operation, its second and so on, until one comes too late.
-async fn at_each_point<F: Future<Output = bool>>(step: impl Fn(Fault) -> F) {
+pub(super) async fn at_each_point<F: Future<Output = bool>>(step: impl Fn(Fault) -> F) {
     for errno in [ENOSPC, EIO] {
         let mut points = 0;
         while step(Fault::Once {

@@ -5,6 +5,7 @@ mod crash;
 mod disk;
 mod faults;
 mod files;
+mod guarded;
 mod sync;
 
 use std::time::{Duration, SystemTime};
