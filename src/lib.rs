@@ -34,7 +34,8 @@
 //!    tells [`tunnel::machine`] ★ the new target, and the machine says what to do: nothing, if it is an equal one.
 //!
 //! There is one door to running. Whoever changes it – a manager, the command line, a confirmed commit that is taken back
-//! ([`datastore::confirm`]) – comes through [`datastore::commit`].
+//! ([`datastore::confirm`]), the commit guard ([`datastore::guard`]: what it may meet meanwhile is in a table there) – comes
+//! through [`datastore::commit`].
 //!
 //! # A get, in reading order
 //! 1. The owner of the datastores publishes a view of them ([`datastore::View`]) and takes it back only while they change:

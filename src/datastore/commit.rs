@@ -327,6 +327,11 @@ impl Datastore {
             self.last_rollback = Some(rollback);
         }
         if guard != guard::Effect::None {
+            tracing::info!(
+                user = by.user,
+                ?guard,
+                "the commit guard is another one now"
+            );
             self.show_guard();
         }
     }

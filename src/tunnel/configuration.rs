@@ -104,6 +104,8 @@ impl Configuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dhcp::findings::Finding;
+    use crate::model::settings::{BackupServer, Family};
 
     #[test]
     fn only_a_change_of_hosts_or_resolvers_is_told_as_one() {
@@ -140,5 +142,98 @@ mod tests {
         );
         let offered = BTreeSet::from(["telemetry".to_owned()]);
         assert_eq!(events[0], Event::Services(offered));
+    }
+
+    fn of(domain: &str) -> Configuration {
+        let mut configuration = Configuration::default();
+        configuration.cloud.ipv4.domain = Some(domain.into());
+        configuration
+    }
+
+    fn with_backups(domains: &[&str]) -> Configuration {
+        let mut configuration = of("cloud.com");
+        configuration.cloud.backups = domains
+            .iter()
+            .map(|domain| BackupServer {
+                family: Family::Ipv4,
+                domain: (*domain).to_owned(),
+                port: None,
+                vpn_instance: None,
+                source_ip: None,
+            })
+            .collect();
+        configuration
+    }
+
+    /// A tunnel on a way of this configuration's target.
+    fn on(configuration: &Configuration, way: usize) -> (Target, usize) {
+        let target = target(&configuration.cloud, &Discovered::default());
+        (target.unwrap(), way)
+    }
+
+    fn reach(
+        before: &Configuration,
+        after: &Configuration,
+        standing: Option<&(Target, usize)>,
+    ) -> Reach {
+        after.reach(before, standing, &Findings::new())
+    }
+
+    #[test]
+    fn another_target_cuts_a_tunnel_that_stands_and_no_other() {
+        let (before, after) = (of("cloud.com"), of("other.com"));
+        let tunnel = on(&before, 0);
+        assert_eq!(reach(&before, &after, Some(&tunnel)), Reach::Cut);
+        assert_eq!(reach(&before, &after, None), Reach::Moved);
+        assert_eq!(
+            reach(&before, &of("CLOUD.com."), Some(&tunnel)),
+            Reach::Kept
+        );
+        let nobody = Configuration::default();
+        assert_eq!(reach(&before, &nobody, Some(&tunnel)), Reach::Cut);
+        assert_eq!(reach(&nobody, &after, None), Reach::Moved);
+    }
+
+    #[test]
+    fn a_tunnel_that_an_earlier_change_ends_stands_no_more() {
+        let (first, second, third) = (of("cloud.com"), of("other.com"), of("third.com"));
+        let tunnel = on(&first, 0);
+        // The driver has not heard of the second yet.
+        assert_eq!(reach(&second, &third, Some(&tunnel)), Reach::Moved);
+        assert_eq!(reach(&second, &first, Some(&tunnel)), Reach::Moved);
+    }
+
+    #[test]
+    fn of_the_backup_servers_only_its_own_cuts_a_tunnel() {
+        let before = with_backups(&["a.com", "b.com"]);
+        let on_b = on(&before, 2);
+        let in_turn = with_backups(&["b.com", "c.com"]);
+        assert_eq!(reach(&before, &in_turn, Some(&on_b)), Reach::Kept);
+        let without = with_backups(&["a.com"]);
+        assert_eq!(reach(&before, &without, Some(&on_b)), Reach::Cut);
+        assert_eq!(reach(&before, &without, Some(&on(&before, 0))), Reach::Kept);
+        assert_eq!(reach(&before, &without, None), Reach::Moved);
+    }
+
+    #[test]
+    fn what_is_discovered_stands_for_what_is_configured() {
+        let mut before = of("cloud.com");
+        before.cloud.discovery = vec!["eth0".to_owned()];
+        let discovered = Discovered {
+            domain: Some("dhcp.example".to_owned()),
+            password: None,
+        };
+        let tunnel = (target(&before.cloud, &discovered).unwrap(), 0);
+        let at = std::time::Instant::now();
+        let findings = Findings::from([("eth0".to_owned(), Finding { discovered, at })]);
+        let reach = |after: &Configuration| after.reach(&before, Some(&tunnel), &findings);
+        let mut after = before.clone();
+        after.cloud.ipv4.domain = Some("other.com".to_owned());
+        assert_eq!(reach(&after), Reach::Kept);
+        after.cloud.port = 8443;
+        assert_eq!(reach(&after), Reach::Cut);
+        let mut without = before.clone();
+        without.cloud.discovery.clear();
+        assert_eq!(reach(&without), Reach::Cut);
     }
 }

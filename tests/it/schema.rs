@@ -89,13 +89,6 @@ const KNOWN_BY: &[(&str, &str)] = &[
     ("/ietf-system:", "model/settings/read.rs"),
 ];
 
-/// What the model has and the agent does not have yet, with the issue that brings it.
-const LATER: &[(&str, &str)] = &[];
-
-fn is_later(path: &str) -> bool {
-    LATER.iter().any(|(later, _)| is_below(path, later))
-}
-
 fn is_below(path: &str, above: &str) -> bool {
     path.strip_prefix(above)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || above.ends_with(':'))
@@ -173,9 +166,6 @@ fn every_leaf_has_a_reader_or_a_writer() {
     let mut dead = Vec::new();
     for leaf in leaves {
         let path = leaf.path();
-        if is_later(&path) {
-            continue;
-        }
         count += 1;
         let file = known_by(&path);
         if !words[file].contains(leaf.name()) {
@@ -198,17 +188,6 @@ fn every_action_has_a_path_that_the_agent_knows() {
     let paths: Vec<_> = actions.map(|action| action.path()).collect();
     assert!(paths.len() >= 4, "{paths:?}");
     for path in paths {
-        assert!(is_later(&path) || known.contains(&path), "{path}");
-    }
-}
-
-#[test]
-fn what_comes_later_is_in_the_model() {
-    let nodes = nodes(Schema::load(&[]).unwrap());
-    for (later, issue) in LATER {
-        assert!(
-            nodes.iter().any(|node| node.path() == *later),
-            "{later} ({issue}) is not in the model"
-        );
+        assert!(known.contains(&path), "{path}");
     }
 }

@@ -63,6 +63,7 @@ pub struct Pair {
     task: JoinHandle<()>,
     running: Tree,
     settings: Settings,
+    changes: u64,
 }
 
 impl Pair {
@@ -129,12 +130,14 @@ impl Pair {
             task,
             running: Tree::new(schema),
             settings,
+            changes: 0,
         }
     }
 
     /// Commits the settings.
     pub fn commit(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
+        self.changes += 1;
         let settings = &self.settings;
         let password = self.key.seal(settings.password, [1; 12]).unwrap();
         let code = settings.code.map_or(String::new(), |code| {
@@ -160,7 +163,7 @@ impl Pair {
             new: &new,
             diff: &diff,
             at_start: false,
-            number: 1,
+            number: self.changes,
             rolled_back: false,
         };
         self.connection.prepare(&change).unwrap().apply();
@@ -298,6 +301,30 @@ async fn a_wrong_password_waits_and_the_right_one_wakes() {
     assert!(pair.state("next-attempt-at").is_some());
     pair.commit(|settings| settings.password = PASSWORD);
     pair.up().await;
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn an_establishment_bears_the_number_of_the_change_whose_target_it_has() {
+    let mut pair = Pair::start(device()).await;
+    let mut standing = pair.handle.standing();
+    let mut reaches = async |number| {
+        let reached = standing.wait_for(|standing| standing.reached >= number);
+        let reached = tokio::time::timeout(WAIT, reached).await.unwrap().unwrap();
+        assert_eq!(reached.reached, number);
+    };
+    pair.commit(|_| {});
+    reaches(1).await;
+    // The tunnel stays, so it is established under this one, too.
+    pair.commit(|settings| settings.interval = 170);
+    reaches(2).await;
+    pair.commit(|settings| settings.password = "wrong");
+    let waiting = |status: &CloudStatus| status.failure == Some(FailureReason::PasswordRefused);
+    pair.until(waiting).await;
+    let standing_now = pair.handle.standing().borrow().clone();
+    assert_eq!((standing_now.tunnel, standing_now.reached), (None, 2));
+    pair.commit(|settings| settings.password = PASSWORD);
+    reaches(4).await;
     pair.end().await;
 }
 
