@@ -1,12 +1,15 @@
 //! What comes between a guarded commit and its end (the table of `datastore/guard.rs`).
 
+use tether::agent::options::Options;
 use tether::model::settings::Secret;
 use tether::transport::control::{self, Request};
 
 use super::*;
-use crate::support::{SERIAL, host};
+use crate::support::{SERIAL, host, options};
 
 const WORSE: &str = "<server><password>$0$worse</password></server>";
+
+const INTERVAL: &str = "<keepalive-interval>77</keepalive-interval>";
 
 fn timeout(seconds: u16) -> String {
     format!("<commit-guard><timeout>{seconds}</timeout></commit-guard>")
@@ -33,6 +36,20 @@ async fn cut_off() -> (Device, String) {
     (device, before)
 }
 
+/// A guarded device with a confirmed commit that changes the interval, followed up by one that cuts it off; and its server
+/// before.
+async fn both_pending() -> (Device, String) {
+    let mut device = guarded().await;
+    let before = server(&mut device.session).await;
+    confirmed(&mut device, INTERVAL, 600, "<persist>t</persist>").await;
+    confirmed(&mut device, WRONG, 600, "<persist-id>t</persist-id>").await;
+    (device, before)
+}
+
+async fn whole(device: &mut Device) -> String {
+    device.session.get_config("running", None).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_second_commit_keeps_the_base_and_gets_the_time_of_its_own() {
     let (mut device, before) = cut_off().await;
@@ -42,9 +59,7 @@ async fn a_second_commit_keeps_the_base_and_gets_the_time_of_its_own() {
     let state = device.state().await;
     assert!(state.is("commit-guard/base-commit-id", "3"), "{state:?}");
     // What changes no target has no time of its own, and goes with the rest.
-    device
-        .commit_cloud("<keepalive-interval>77</keepalive-interval>")
-        .await;
+    device.commit_cloud(INTERVAL).await;
     pass(40).await;
     assert!(is_armed(&device.state().await));
     pass(25).await;
@@ -54,7 +69,7 @@ async fn a_second_commit_keeps_the_base_and_gets_the_time_of_its_own() {
         state.is("commit-guard/last-rollback/commit-id", "7"),
         "{state:?}"
     );
-    let whole = device.session.get_config("running", None).await.unwrap();
+    let whole = whole(&mut device).await;
     assert!(!whole.contains(">77<"));
     device.stop().await;
 }
@@ -85,7 +100,7 @@ async fn a_new_timeout_counts_from_its_commit_on() {
     device.commit_cloud(&timeout(10)).await;
     pass(11).await;
     restored(&mut device, &before).await;
-    let whole = device.session.get_config("running", None).await.unwrap();
+    let whole = whole(&mut device).await;
     assert!(whole.contains("<timeout>60</timeout>"), "{whole}");
     device.stop().await;
 }
@@ -120,8 +135,7 @@ async fn of_a_guard_and_a_confirmed_commit_the_earlier_deadline_wins_and_both_ar
         let mut device = guarded().await;
         let before = server(&mut device.session).await;
         // Pending before the guard is armed: of both bases the older counts.
-        let interval = "<keepalive-interval>77</keepalive-interval>";
-        confirmed(&mut device, interval, seconds, "").await;
+        confirmed(&mut device, INTERVAL, seconds, "").await;
         confirmed(&mut device, WRONG, seconds, "").await;
         device.failed("password-refused").await;
         let mut listener = listener(&device).await;
@@ -132,7 +146,7 @@ async fn of_a_guard_and_a_confirmed_commit_the_earlier_deadline_wins_and_both_ar
         let state = device.up().await;
         assert!(!is_armed(&state));
         assert!(state.is("last-down/reason", reason), "{state:?}");
-        let whole = device.session.get_config("running", None).await.unwrap();
+        let whole = whole(&mut device).await;
         assert!(!whole.contains(">77<"), "{whole}");
         let cancel = refused(device.session.rpc("<cancel-commit/>").await);
         assert_eq!(cancel[0].tag, "operation-failed");
@@ -142,18 +156,14 @@ async fn of_a_guard_and_a_confirmed_commit_the_earlier_deadline_wins_and_both_ar
 
 #[tokio::test]
 async fn a_confirmation_leaves_the_guard_armed_with_a_base_of_its_own() {
-    let mut device = guarded().await;
-    let before = server(&mut device.session).await;
-    let interval = "<keepalive-interval>77</keepalive-interval>";
-    confirmed(&mut device, interval, 600, "<persist>t</persist>").await;
-    confirmed(&mut device, WRONG, 600, "<persist-id>t</persist-id>").await;
+    let (mut device, before) = both_pending().await;
     device.failed("password-refused").await;
     let confirm = "<commit><persist-id>t</persist-id></commit>";
     device.open().await.rpc(confirm).await.unwrap();
     assert!(is_armed(&device.state().await));
     pass(61).await;
     restored(&mut device, &before).await;
-    let whole = device.session.get_config("running", None).await.unwrap();
+    let whole = whole(&mut device).await;
     assert!(
         whole.contains(">77<"),
         "confirmed before the guarded one: {whole}"
@@ -164,8 +174,7 @@ async fn a_confirmation_leaves_the_guard_armed_with_a_base_of_its_own() {
 #[tokio::test]
 async fn a_cancelled_commit_takes_the_guarded_one_before_it_back_too() {
     let (mut device, before) = cut_off().await;
-    let interval = "<keepalive-interval>77</keepalive-interval>";
-    confirmed(&mut device, interval, 600, "<persist>t</persist>").await;
+    confirmed(&mut device, INTERVAL, 600, "<persist>t</persist>").await;
     let cancel = "<cancel-commit><persist-id>t</persist-id></cancel-commit>";
     device.open().await.rpc(cancel).await.unwrap();
     assert_eq!(server(&mut device.session).await, before);
@@ -178,8 +187,7 @@ async fn a_cancelled_commit_takes_the_guarded_one_before_it_back_too() {
 #[tokio::test]
 async fn an_established_tunnel_ends_the_guard_and_a_confirmed_commit_goes_on_with_its_own_base() {
     let (mut device, _) = cut_off().await;
-    let interval = "<keepalive-interval>77</keepalive-interval>";
-    confirmed(&mut device, interval, 600, "<persist>t</persist>").await;
+    confirmed(&mut device, INTERVAL, 600, "<persist>t</persist>").await;
     device.cloud.set_password(SERIAL, Some("wrong"));
     device.act("<reset-tunnel/>").await;
     device.up().await;
@@ -192,22 +200,18 @@ async fn an_established_tunnel_ends_the_guard_and_a_confirmed_commit_goes_on_wit
         now,
         "that was no part of it"
     );
-    let whole = device.session.get_config("running", None).await.unwrap();
+    let whole = whole(&mut device).await;
     assert!(!whole.contains(">77<"), "{whole}");
     device.stop().await;
 }
 
 #[tokio::test]
 async fn a_restart_with_both_pending_restores_the_older_base() {
-    let mut device = guarded().await;
-    let before = server(&mut device.session).await;
-    let interval = "<keepalive-interval>77</keepalive-interval>";
-    confirmed(&mut device, interval, 600, "<persist>t</persist>").await;
-    confirmed(&mut device, WRONG, 600, "<persist-id>t</persist-id>").await;
+    let (device, before) = both_pending().await;
     let mut device = device.restart().await;
     let state = device.up().await;
     assert_eq!(server(&mut device.session).await, before);
-    let whole = device.session.get_config("running", None).await.unwrap();
+    let whole = whole(&mut device).await;
     assert!(!whole.contains(">77<"), "{whole}");
     assert!(state.is("last-down/reason", "commit-rolled-back"));
     device.stop().await;
@@ -219,7 +223,7 @@ async fn locks_of_others_do_not_keep_the_device_from_taking_back_and_their_candi
     let mut other = device.open().await;
     other.lock("running").await.unwrap();
     other.lock("candidate").await.unwrap();
-    let work = cloud_management("<keepalive-interval>77</keepalive-interval>");
+    let work = cloud_management(INTERVAL);
     other.edit_config("candidate", &work).await.unwrap();
     let draft = other.get_config("candidate", None).await.unwrap();
     pass(61).await;
@@ -342,5 +346,34 @@ async fn a_backup_server_keeps_the_tunnel_and_its_own_removal_is_guarded() {
     pass(61).await;
     device.up().await;
     device.wait_state(|state| !is_armed(state)).await;
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn where_running_is_not_durable_the_guard_takes_back_and_a_restart_begins_with_startup() {
+    let device = Device::start().await;
+    let options = Options {
+        startup_datastore: true,
+        ..options(device.directory())
+    };
+    let mut device = device.restart_with(options.clone()).await;
+    device.configure_cloud().await;
+    device.up().await;
+    device.commit_cloud(GUARD).await;
+    let keep = "<copy-config><target><startup/></target><source><running/></source></copy-config>";
+    device.session.rpc(keep).await.unwrap();
+    let before = server(&mut device.session).await;
+    device.commit_cloud(WRONG).await;
+    device.failed("password-refused").await;
+    pass(61).await;
+    restored(&mut device, &before).await;
+    let state = device.up().await;
+    assert!(state.has_entry("commit-guard/last-rollback/at"));
+    assert!(!state.has_entry("commit-guard/last-rollback/commit-id"));
+    device.commit_cloud(WRONG).await;
+    device.failed("password-refused").await;
+    let mut device = device.restart_with(options).await;
+    device.up().await;
+    assert_eq!(server(&mut device.session).await, before);
     device.stop().await;
 }
