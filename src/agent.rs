@@ -247,7 +247,7 @@ impl Agent {
         parts.spawn(services.run(ssh.clone()));
         parts.spawn(call_home.run(ssh.clone(), stopping.clone()));
         parts.spawn(async move { ssh.run(doors.listeners).await });
-        hearing.run(&mut parts, known_limits, &stopping);
+        hearing.run(&mut parts, server.clone(), known_limits, &stopping);
         parts.spawn(async move { drop(owner.await) });
         for task in discovery.tasks.into_iter().chain([driver]) {
             parts.spawn(async move { drop(task.await) });

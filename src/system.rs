@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::datastore::subscriber::StateProvider;
+use crate::datastore::subscriber::{StateProvider, Telling};
 use crate::model::date_and_time;
 use crate::model::error::RpcError;
 use crate::model::paths;
@@ -60,6 +60,13 @@ impl<N: Fn() -> DateTime<Utc> + Send + Sync> StateProvider for SystemState<N> {
         ];
         show(into, &leaves);
     }
+
+    fn telling(&self) -> Option<Telling> {
+        Some(Telling {
+            wakes: None,
+            unsettled: &paths::SYSTEM_UNSETTLED,
+        })
+    }
 }
 
 impl StateProvider for HardwareState {
@@ -76,6 +83,14 @@ impl StateProvider for HardwareState {
             (path("model-name"), self.0.model.as_deref()),
         ];
         show(into, &leaves);
+    }
+
+    /// It was found out at the start, and stays.
+    fn telling(&self) -> Option<Telling> {
+        Some(Telling {
+            wakes: None,
+            unsettled: &[],
+        })
     }
 }
 

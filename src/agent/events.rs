@@ -7,16 +7,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::datastore::changes::Changes;
 use crate::datastore::events::{Announce, Announcer, Bounds, NETCONF, Recorder, Stream, notices};
 use crate::datastore::store::{EventStore, Loaded, Store, StoreError};
-use crate::datastore::subscriber::{Change, ConfigSubscriber, Prepared, StateProvider};
+use crate::datastore::subscriber::{Change, ConfigSubscriber, Prepared, StateProvider, Telling};
 use crate::model::date_and_time;
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::settings::Limits;
 use crate::model::tree::Tree;
-use crate::netconf::server::Events;
+use crate::netconf::clock::WallClock;
+use crate::netconf::server::{Events, Server};
 use crate::netconf::subscription::Registry;
 
 /// Under which the store keeps what the last start announced.
@@ -45,11 +47,14 @@ impl Hearing {
     /// What the disk says.
     pub fn open(schema: Schema, store: &Store) -> Result<(Self, Announce), StoreError> {
         let (stream, recorder) = open(store)?;
-        let (announce, announcer) = Announcer::start(schema, stream.clone());
+        let changes = Changes::default();
+        let (announce, announcer) = Announcer::start(schema, stream.clone(), changes.clone());
         let hearing = Self {
             events: Events {
                 stream,
                 subscriptions: Registry::default(),
+                changes,
+                clock: WallClock::default(),
             },
             recorder,
             announcer,
@@ -108,9 +113,11 @@ impl Hearing {
     pub fn run(
         self,
         parts: &mut JoinSet<()>,
+        server: Server,
         limits: watch::Receiver<Arc<Limits>>,
         stop: &watch::Receiver<bool>,
     ) {
+        parts.spawn(server.follow_state(stop.clone()));
         parts.spawn(bound(self.events.stream, limits, stop.clone()));
         if let Some(recorder) = self.recorder {
             parts.spawn(recorder.run(stop.clone()));
@@ -171,6 +178,13 @@ impl StateProvider for Streams {
         };
         show(&self.0, &names, into);
     }
+
+    fn telling(&self) -> Option<Telling> {
+        Some(Telling {
+            wakes: None,
+            unsettled: &paths::STREAMS_UNSETTLED,
+        })
+    }
 }
 
 /// Shows the stream as RFC 8639, section 3.1, has it.
@@ -189,6 +203,13 @@ impl StateProvider for EventStreams {
             aged: "replay-log-aged-time",
         };
         show(&self.0, &names, into);
+    }
+
+    fn telling(&self) -> Option<Telling> {
+        Some(Telling {
+            wakes: None,
+            unsettled: &paths::EVENT_STREAMS_UNSETTLED,
+        })
     }
 }
 

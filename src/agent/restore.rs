@@ -46,7 +46,8 @@ pub(super) fn tell(taken_back: Option<TakenBack>, announce: &mut Announce, recor
     };
     let mut told = Vec::new();
     if !diff.is_empty() {
-        told.push(What::RunningChanged(diff));
+        // The running of this start is the first that anybody sees.
+        told.push(What::RunningChanged { diff, version: 0 });
     }
     if let Some(rollback) = rollback {
         record.last_down = Some(LastDown {

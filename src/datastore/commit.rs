@@ -350,7 +350,8 @@ impl Datastore {
                 tracing::error!("a part of the agent broke down while it took a commit over");
             }
         }
-        self.announce(by, What::RunningChanged(change.diff));
+        let (diff, version) = (change.diff, self.version);
+        self.announce(by, What::RunningChanged { diff, version });
     }
 
     pub(super) fn announce(&mut self, by: &Author, what: What) {

@@ -3,6 +3,7 @@
 //! A [`Datastore`] is plain data with one owner, the task in `driver.rs`. What changes running goes through
 //! `commit.rs`, whoever asks.
 
+pub mod changes;
 pub mod commit;
 pub mod confirm;
 mod draft;

@@ -1,5 +1,6 @@
 //! What the datastore asks of the parts of the agent: to take a change over, to show state, to do an action.
 
+use super::changes::Wakes;
 use super::past::Version;
 use crate::model::error::RpcError;
 use crate::model::tree::{Diff, Tree};
@@ -72,6 +73,18 @@ pub trait StateProvider: Send + Sync {
     fn module(&self) -> &'static str;
     /// Adds its state; reads what is at hand and never waits.
     fn state(&self, into: &mut Tree);
+    /// What it says of changes of its state; none if nothing, so that nobody can be told of them (RFC 8641, section 3.10).
+    fn telling(&self) -> Option<Telling> {
+        None
+    }
+}
+
+/// What a part of the agent says of changes of its state.
+pub struct Telling {
+    /// Tells that the state may be another one; none if it never is.
+    pub wakes: Option<Box<dyn Wakes>>,
+    /// The schema nodes that are another one all the time, or of whose changes it does not tell; with all below them.
+    pub unsettled: &'static [&'static str],
 }
 
 /// A part of the agent that carries out an action or rpc of a module.

@@ -6,7 +6,7 @@ use super::history::History;
 use super::lock::{Lock, Locks};
 use super::nacm::Nacm;
 use super::subscriber::StateProvider;
-use super::{Datastore, Target};
+use super::{Datastore, Target, Version};
 use crate::model::schema::Schema;
 use crate::model::tree::{Snapshot, Tree};
 
@@ -21,6 +21,7 @@ pub struct View {
     nacm: Arc<Nacm>,
     providers: Arc<[Box<dyn StateProvider>]>,
     history: History,
+    version: Version,
 }
 
 impl Datastore {
@@ -35,6 +36,7 @@ impl Datastore {
             nacm: Arc::clone(&self.nacm),
             providers: Arc::clone(&self.providers),
             history: self.history.clone(),
+            version: self.version,
         }
     }
 
@@ -56,6 +58,16 @@ impl View {
     /// The schema.
     pub fn schema(&self) -> Schema {
         self.schema
+    }
+
+    /// Which running it is, counted from the start: it rises by one with each that changes something.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The parts of the agent that have state to show.
+    pub fn providers(&self) -> &[Box<dyn StateProvider>] {
+        &self.providers
     }
 
     /// A datastore's configuration; for a candidate that is not in the view, running.

@@ -94,6 +94,9 @@ pub struct ErrorInfo {
     pub namespace: &'static str,
     /// Its text.
     pub value: String,
+    /// The elements inside it, of its namespace, if it has some: name and text. A text that begins with the name of a module
+    /// and a colon is an identity.
+    pub inside: Vec<(&'static str, String)>,
 }
 
 /// The namespace of RFC 6241.
@@ -163,6 +166,7 @@ impl RpcError {
             name,
             namespace: NETCONF_NAMESPACE,
             value: value.into(),
+            inside: Vec::new(),
         });
         self
     }
@@ -173,6 +177,7 @@ impl RpcError {
             name,
             namespace: YANG_NAMESPACE,
             value: value.into(),
+            inside: Vec::new(),
         });
         self
     }

@@ -58,6 +58,43 @@ pub const SUBSCRIPTIONS: &str = "/ietf-subscribed-notifications:subscriptions";
 pub const REPLAY_COMPLETE: &str = "/nc-notifications:replayComplete";
 /// Notification: a subscription is over (RFC 5277).
 pub const NOTIFICATION_COMPLETE: &str = "/nc-notifications:notificationComplete";
+/// What RFC 9196 lists.
+pub const CAPABILITIES: &str = "/ietf-system-capabilities:system-capabilities";
+/// State of the cloud connection that never settles.
+pub const CLOUD_UNSETTLED: [&str; 7] = [
+    "/cloud-management:cloud-management/state/duration",
+    "/cloud-management:cloud-management/state/attempts",
+    "/cloud-management:cloud-management/state/keepalives",
+    "/cloud-management:cloud-management/state/subconnection/attempts",
+    "/cloud-management:cloud-management/state/subconnection/octets-in",
+    "/cloud-management:cloud-management/state/subconnection/octets-out",
+    "/cloud-management:cloud-management/state/subconnection/dropped",
+];
+/// Counters of subscriptions.
+pub const SUBSCRIPTIONS_UNSETTLED: [&str; 2] = [
+    "/ietf-subscribed-notifications:subscriptions/subscription/receivers/receiver/sent-event-records",
+    "/ietf-subscribed-notifications:subscriptions/subscription/receivers/receiver/excluded-event-records",
+];
+/// When the log of the stream had to drop an event: with each that comes, once it is full.
+pub const STREAMS_UNSETTLED: [&str; 1] =
+    ["/nc-notifications:netconf/streams/stream/replayLogAgedTime"];
+/// The same (RFC 8639).
+pub const EVENT_STREAMS_UNSETTLED: [&str; 1] =
+    ["/ietf-subscribed-notifications:streams/stream/replay-log-aged-time"];
+/// The time of day.
+pub const SYSTEM_UNSETTLED: [&str; 1] = ["/ietf-system:system-state/clock/current-datetime"];
+/// Counters of the server itself; the history of commits, each of which is told by itself.
+pub const SERVER_UNSETTLED: [&str; 9] = [
+    "/device-management:device-management/commit",
+    "/ietf-netconf-monitoring:netconf-state/statistics",
+    "/ietf-netconf-monitoring:netconf-state/sessions/session/in-rpcs",
+    "/ietf-netconf-monitoring:netconf-state/sessions/session/in-bad-rpcs",
+    "/ietf-netconf-monitoring:netconf-state/sessions/session/out-rpc-errors",
+    "/ietf-netconf-monitoring:netconf-state/sessions/session/out-notifications",
+    "/ietf-netconf-acm:nacm/denied-operations",
+    "/ietf-netconf-acm:nacm/denied-data-writes",
+    "/ietf-netconf-acm:nacm/denied-notifications",
+];
 /// Container of ietf-system (RFC 7317).
 pub const SYSTEM: &str = "/ietf-system:system";
 /// Its operational state.

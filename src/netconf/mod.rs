@@ -1,5 +1,6 @@
 //! Layer 2: the NETCONF server of RFC 6241.
 mod audit;
+pub mod clock;
 mod evaluator;
 pub mod operations;
 pub mod ops;

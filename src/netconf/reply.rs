@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use quick_xml::escape::escape;
 
-use super::subscription::Subscription;
+use super::subscription::Subscribed;
 use crate::datastore::retrieval::Pieces;
 use crate::model::error::{ErrorInfo, NETCONF_NAMESPACE, RpcError};
 use crate::protocol::xml::{Attribute, Element, Tag, write_declaration, write_leaf};
@@ -19,7 +19,7 @@ pub enum Reply {
     /// The output of an rpc or action: elements of the modules' namespaces.
     Output(String),
     /// As [`Reply::Output`], `<ok/>` if that is empty; and a subscription of the session begins.
-    Subscribed(Box<Subscription>, String),
+    Subscribed(Box<Subscribed>, String),
 }
 
 /// A `<data>` element, which may be larger than all memory: it is made as it is sent.
@@ -192,8 +192,31 @@ fn write_info(xml: &mut String, info: &ErrorInfo, namespace: &impl Fn(&str) -> O
     };
     xml.push('>');
     xml.push_str(&escape(value));
+    for (name, text) in &info.inside {
+        write_inner(xml, name, text, namespace);
+    }
     xml.push_str("</");
     xml.push_str(info.name);
+    xml.push('>');
+}
+
+/// An element inside another; see [`ErrorInfo::inside`].
+fn write_inner(
+    xml: &mut String,
+    name: &str,
+    text: &str,
+    namespace: &impl Fn(&str) -> Option<String>,
+) {
+    xml.push('<');
+    xml.push_str(name);
+    let module = text.split_once(':').map(|(module, _)| module);
+    if let Some((module, uri)) = module.and_then(|module| Some((module, namespace(module)?))) {
+        write_declaration(xml, module, &uri);
+    }
+    xml.push('>');
+    xml.push_str(&escape(text));
+    xml.push_str("</");
+    xml.push_str(name);
     xml.push('>');
 }
 

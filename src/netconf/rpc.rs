@@ -4,6 +4,7 @@ mod edit_data;
 mod get_data;
 mod parameters;
 mod parse;
+mod push;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::time::SystemTime;
 use super::operations::SessionId;
 use crate::datastore::confirm::Request;
 use crate::datastore::retrieval::Options;
+use crate::netconf::subscription::push::Trigger;
 
 pub use crate::datastore::retrieval::WithDefaults;
 pub use crate::model::error::NMDA_NAMESPACE;
@@ -193,6 +195,36 @@ pub struct ModifySubscription {
     pub stop: Option<SystemTime>,
 }
 
+/// The parameters of establish-subscription for a datastore (RFC 8641, section 4.4.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EstablishPush {
+    /// The datastore; none for one that is not one of the device.
+    pub datastore: Option<Stored>,
+    /// Which data are wanted.
+    pub filter: EventFilter,
+    /// When there is an update.
+    pub trigger: Trigger,
+    /// When the subscription ends.
+    pub stop: Option<SystemTime>,
+    /// The name of an identity.
+    pub encoding: Option<String>,
+}
+
+/// The parameters of modify-subscription for a datastore (RFC 8641, section 4.4.2); what is not given stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModifyPush {
+    /// The subscription.
+    pub id: u32,
+    /// The datastore, which must be that of the subscription; see [`EstablishPush::datastore`].
+    pub datastore: Option<Option<Stored>>,
+    /// Which data are wanted from now on.
+    pub filter: Option<EventFilter>,
+    /// When there is an update from now on.
+    pub trigger: Option<Trigger>,
+    /// When the subscription ends.
+    pub stop: Option<SystemTime>,
+}
+
 /// The parameters of edit-config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
@@ -300,6 +332,15 @@ pub enum Rpc {
     EstablishSubscription(EstablishSubscription),
     /// RFC 8639, section 2.4.3.
     ModifySubscription(ModifySubscription),
+    /// RFC 8641, section 4.4.1.
+    EstablishPush(EstablishPush),
+    /// RFC 8641, section 4.4.2.
+    ModifyPush(ModifyPush),
+    /// RFC 8641, section 4.4.4.
+    ResyncSubscription {
+        /// The subscription, one of the session's own.
+        id: u32,
+    },
     /// RFC 8639, section 2.4.4.
     DeleteSubscription {
         /// The subscription, one of the session's own.
@@ -357,8 +398,9 @@ impl Rpc {
             Self::Validate { .. } => "validate",
             Self::GetSchema { .. } => "get-schema",
             Self::CreateSubscription(_) => "create-subscription",
-            Self::EstablishSubscription(_) => "establish-subscription",
-            Self::ModifySubscription(_) => "modify-subscription",
+            Self::EstablishSubscription(_) | Self::EstablishPush(_) => "establish-subscription",
+            Self::ModifySubscription(_) | Self::ModifyPush(_) => "modify-subscription",
+            Self::ResyncSubscription { .. } => "resync-subscription",
             Self::DeleteSubscription { .. } => "delete-subscription",
             Self::KillSubscription { .. } => "kill-subscription",
             Self::Action { .. } => "action",

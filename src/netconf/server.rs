@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use super::audit::Request;
+use super::clock::WallClock;
 use super::evaluator::Evaluator;
 use super::operations::{Control, EndReason, Opened, Operations, Peer, SessionId, Statistics};
 use super::ops::monitoring::{Monitoring, SessionState};
@@ -16,6 +17,8 @@ use super::ops::{
 use super::reply::Reply;
 use super::rpc::Rpc;
 use super::subscription::Registry;
+use super::subscription::push::Told;
+use crate::datastore::changes::Changes;
 use crate::datastore::driver::Handle;
 use crate::datastore::events::{Stream, notices};
 use crate::datastore::nacm::Nacm;
@@ -38,6 +41,7 @@ struct Inner {
     sessions: Mutex<Sessions>,
     evaluator: Evaluator,
     events: Events,
+    told: Told,
 }
 
 /// What sessions hear of.
@@ -47,6 +51,10 @@ pub struct Events {
     pub stream: Stream,
     /// Who listens.
     pub subscriptions: Registry,
+    /// What changes in the datastores.
+    pub changes: Changes,
+    /// By which subscriptions to datastores go.
+    pub clock: WallClock,
 }
 
 #[derive(Default)]
@@ -100,6 +108,7 @@ impl Server {
             start_time: SystemTime::now(),
             sessions: Mutex::default(),
             evaluator: Evaluator::default(),
+            told: Told::new(events.changes.clone()),
             events,
         }))
     }
@@ -142,6 +151,21 @@ impl Server {
     /// The subscriptions of all sessions.
     pub(super) fn registry(&self) -> &Registry {
         &self.0.events.subscriptions
+    }
+
+    /// Who is told of changes.
+    pub(super) fn told(&self) -> &Told {
+        &self.0.told
+    }
+
+    /// The date.
+    pub(super) fn date(&self) -> SystemTime {
+        self.0.events.clock.now()
+    }
+
+    /// Returns when the datastore has done all that it was told before.
+    pub(super) async fn await_turn(&self) -> Result<(), RpcError> {
+        self.0.datastore.read(|_| ()).await
     }
 
     /// The limits in force.
@@ -210,18 +234,17 @@ impl Server {
             };
         }
         let datastore = &self.0.datastore;
-        match is_brief(&rpc) {
-            true => {
-                datastore
-                    .write_briefly(move |datastore| ops::write(datastore, &caller, rpc))
-                    .await?
-            }
-            false => {
-                datastore
-                    .write(move |datastore| ops::write(datastore, &caller, rpc))
-                    .await?
-            }
+        let locks = matches!(rpc, Rpc::Lock { .. } | Rpc::Unlock { .. });
+        let is_brief = is_brief(&rpc);
+        let write = move |datastore: &mut Datastore| ops::write(datastore, &caller, rpc);
+        let outcome = match is_brief {
+            true => datastore.write_briefly(write).await?,
+            false => datastore.write(write).await?,
+        };
+        if locks {
+            self.0.told.sessions.ring();
         }
+        outcome
     }
 
     /// `<kill-session>` (RFC 6241, section 7.9).
@@ -273,7 +296,7 @@ impl Server {
         locked_out.await
     }
 
-    fn monitoring(&self) -> Monitoring {
+    pub(super) fn monitoring(&self) -> Monitoring {
         let sessions = self.sessions();
         let open = sessions.open.iter().map(|(id, open)| SessionState {
             id: *id,
@@ -336,6 +359,7 @@ impl Operations for Server {
         let author = open.author(session);
         sessions.open.insert(session, open);
         drop(sessions);
+        self.0.told.sessions.ring();
         self.publish(notices::session_start(self.0.schema, &author));
         Ok(Opened {
             session,
@@ -381,6 +405,7 @@ impl Operations for Server {
         }
         drop(sessions);
         self.0.datastore.end_session(session);
+        self.0.told.sessions.ring();
     }
 
     fn namespace(&self, module: &str) -> Option<String> {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::datastore::guard::News;
 use crate::datastore::store::Store;
 use crate::datastore::subscriber::{
-    ActionHandler, Change, ConfigSubscriber, Prepared, Reach, StateProvider,
+    ActionHandler, Change, ConfigSubscriber, Prepared, Reach, StateProvider, Telling,
 };
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::paths;
@@ -220,6 +220,13 @@ impl StateProvider for CloudConnection {
         {
             tracing::warn!(%error, "a test of the connection does not fit the model");
         }
+    }
+
+    fn telling(&self) -> Option<Telling> {
+        Some(Telling {
+            wakes: Some(self.handle.wakes()),
+            unsettled: &paths::CLOUD_UNSETTLED,
+        })
     }
 }
 

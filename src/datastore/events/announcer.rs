@@ -1,4 +1,5 @@
-//! Puts what happens to the datastores in words, after it has happened: nobody who commits waits for it.
+//! Puts what happens to the datastores in words, after it has happened: nobody who commits waits for it. The differences
+//! themselves go on to those who are told of changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::{Announce, Announced, Stream, What, notices};
+use crate::datastore::changes::{Changes, Of};
 use crate::datastore::{Author, Target};
 use crate::model::error::RpcError;
 use crate::model::paths;
@@ -26,17 +28,19 @@ pub struct Announcer {
     stream: Stream,
     /// Changes that came while the queue was full.
     missed: Arc<AtomicU64>,
+    changes: Changes,
 }
 
 impl Announcer {
     /// Starts its task, which ends when the closure it is told by is gone.
-    pub fn start(schema: Schema, stream: Stream) -> (Announce, JoinHandle<()>) {
+    pub fn start(schema: Schema, stream: Stream, changes: Changes) -> (Announce, JoinHandle<()>) {
         let (announce, announced) = mpsc::channel(QUEUE);
         let missed = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&missed);
         let announcer = Self {
             schema,
             stream,
+            changes,
             missed,
         };
         let task = tokio::spawn(announcer.run(announced));
@@ -51,6 +55,9 @@ impl Announcer {
     async fn run(self, mut announced: mpsc::Receiver<Announced>) {
         while let Some(announced) = announced.recv().await {
             self.publish(self.put_in_words(&announced));
+            if let What::RunningChanged { diff, version } = announced.what {
+                self.changes.publish(Of::Running(version), diff);
+            }
             self.own_up();
         }
     }
@@ -70,6 +77,7 @@ impl Announcer {
         }
         tracing::warn!(missed, "changes came faster than they could be told of");
         self.stream.count_missed(missed);
+        self.changes.lose();
         let by = Author::agent("events", SystemTime::now());
         let change = notices::config_change(self.schema, &by, Target::Running);
         self.publish(change.map(|tree| (tree, None)));
@@ -78,7 +86,7 @@ impl Announcer {
     fn put_in_words(&self, announced: &Announced) -> Result<(Tree, Option<String>), RpcError> {
         let by = &announced.by;
         Ok(match &announced.what {
-            What::RunningChanged(diff) => {
+            What::RunningChanged { diff, .. } => {
                 let everything = &mut |_: crate::model::tree::Node<'_>| true;
                 let mut tree = notices::config_change(self.schema, by, Target::Running)?;
                 notices::list_edits(&mut tree, diff, everything)?;
@@ -134,7 +142,7 @@ mod tests {
             octets: 16 << 20,
         };
         let stream = Stream::new(SystemTime::now(), None, bounds, Vec::new());
-        let (mut announce, _task) = Announcer::start(schema, stream.clone());
+        let (mut announce, _task) = Announcer::start(schema, stream.clone(), Changes::default());
         let by = Author {
             session: 7,
             user: "admin".to_owned(),

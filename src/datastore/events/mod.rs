@@ -29,7 +29,7 @@ pub use log::{Bounds, Found, Place};
 pub use recorder::Recorder;
 pub use seen::{Content, Reader, Seen, Wanted};
 pub use stream::{Losses, Stream};
-pub use turns::Listener;
+pub use turns::{Listener, Turns};
 
 /// The name of the stream of all events (RFC 5277, section 3.2.3).
 pub const NETCONF: &str = "NETCONF";
@@ -46,7 +46,12 @@ pub struct Announced {
 /// See [`Announced`].
 pub enum What {
     /// Running was changed by so much.
-    RunningChanged(Diff),
+    RunningChanged {
+        /// What turns the one before into the one after.
+        diff: Diff,
+        /// Which one it is since; see [`super::View::version`].
+        version: u64,
+    },
     /// Startup is another one.
     StartupReplaced,
     /// A confirmed commit went a step further.
@@ -58,7 +63,7 @@ pub enum What {
 impl std::fmt::Debug for What {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::RunningChanged(diff) => {
+            Self::RunningChanged { diff, .. } => {
                 f.debug_tuple("RunningChanged").field(diff.tree()).finish()
             }
             Self::StartupReplaced => f.write_str("StartupReplaced"),

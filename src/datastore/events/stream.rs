@@ -46,9 +46,7 @@ impl Stream {
     ) -> Self {
         let log = Log::new(created, aged, bounds, events);
         let end = watch::Sender::new(log.end());
-        // Half of the processors: the rest is for those who make things happen.
-        let abreast = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
-        let turns = Turns::new(log.end(), abreast.max(1));
+        let turns = Turns::for_half(log.end());
         Self(Arc::new(Inner {
             log: Mutex::new(log),
             end,

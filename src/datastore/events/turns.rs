@@ -17,7 +17,7 @@ const SPELL: Duration = Duration::from_millis(5);
 
 /// Those who read a stream. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Turns(Arc<Mutex<Line>>);
+pub struct Turns(Arc<Mutex<Line>>);
 
 #[derive(Debug)]
 struct Line {
@@ -64,6 +64,12 @@ pub struct Listener {
 }
 
 impl Turns {
+    /// Turns on half of the processors: the rest is for those who make things happen.
+    pub fn for_half(end: Place) -> Self {
+        let abreast = std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2);
+        Self::new(end, abreast.max(1))
+    }
+
     /// So many turns at a time.
     pub fn new(end: Place, most: usize) -> Self {
         Self(Arc::new(Mutex::new(Line {

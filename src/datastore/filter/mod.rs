@@ -5,6 +5,7 @@
 //! - an element without a namespace, and one that merely stands in the namespace of the message around it, matches
 //!   any namespace: there are no data in the namespaces of these operations, so it can mean nothing else.
 
+mod by_name;
 mod value;
 mod walk;
 

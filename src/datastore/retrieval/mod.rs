@@ -15,9 +15,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Author;
+use super::changes::Unsettled;
 use super::filter::{Filter, View};
 use super::nacm::Nacm;
 use crate::model::error::RpcError;
+use crate::model::schema::Schema;
 use crate::model::tree::{Expression, Held, SchemaNode, Snapshot, Tree};
 
 pub use origin::{Origin, OriginFilter};
@@ -55,6 +57,8 @@ pub struct Options {
     pub origin: Option<OriginFilter>,
     /// Whether the origin of configuration is told.
     pub with_origin: bool,
+    /// Nodes that are left out, with all below them.
+    pub unsettled: Option<Unsettled>,
 }
 
 /// Which nodes of a tree are asked for. Cheap to clone.
@@ -66,6 +70,17 @@ pub enum Selection {
     Filter(Filter),
     /// Those of an XPath filter (section 8.9), each with all that is below it.
     XPath(Expression),
+}
+
+impl Selection {
+    /// The top-level nodes at or below which anything could be selected; none for all of them.
+    pub fn roots(&self, schema: Schema) -> Option<Vec<SchemaNode>> {
+        match self {
+            Self::All => None,
+            Self::Filter(filter) => Some(filter.roots(schema)),
+            Self::XPath(expression) => Some(expression.roots().to_vec()),
+        }
+    }
 }
 
 /// A tree to read, and what of it.

@@ -7,6 +7,7 @@ use super::origin::{Origin, origin_of};
 use super::picks::{Pick, picks};
 use super::write::Writer;
 use super::{Options, PIECE, Picked, Prepared, VISITS, WithDefaults};
+use crate::datastore::changes::Unsettled;
 use crate::datastore::filter::{Extent, Known, Selected, Set, View};
 use crate::model::schema::Schema;
 use crate::model::tree::{Held, Node, NodeKind, SchemaNode, Snapshot};
@@ -116,6 +117,10 @@ impl Walk {
     ) {
         let node = held.node();
         if self.frames.len() == 1 && self.elsewhere.contains(&node.schema()) {
+            return;
+        }
+        let is_left_out = |all: &Unsettled| all.contains(&node.schema());
+        if options.unsettled.as_ref().is_some_and(is_left_out) {
             return;
         }
         match node.kind() {

@@ -37,6 +37,7 @@ mod pairs;
 mod patch;
 mod schema_node;
 mod scope;
+mod shared_diff;
 mod slice;
 mod snapshot;
 mod value_type;
@@ -51,6 +52,7 @@ pub use node::Node;
 pub use operation::Operation;
 pub use schema_node::{NodeKind, SchemaNode};
 pub use scope::{Level, Scope};
+pub use shared_diff::{Anchor, SharedDiff};
 pub use slice::Slice;
 pub use snapshot::{Held, Snapshot};
 
@@ -172,6 +174,15 @@ impl Tree {
     pub fn parse_config_json(schema: Schema, json: &str) -> Result<Self, Errors> {
         let options = ffi::LYD_PARSE_ONLY | ffi::LYD_PARSE_STRICT | ffi::LYD_PARSE_NO_STATE;
         Self::parse(schema, json, Format::Json, options)
+    }
+
+    /// Reads configuration and state, as a reply to `<get>` holds them.
+    ///
+    /// # Errors
+    /// As [`Tree::parse_config`].
+    pub fn parse_data(schema: Schema, xml: &str) -> Result<Self, Errors> {
+        let options = ffi::LYD_PARSE_ONLY | ffi::LYD_PARSE_STRICT;
+        Self::parse(schema, xml, Format::Xml, options)
     }
 
     fn parse(schema: Schema, text: &str, format: Format, options: u32) -> Result<Self, Errors> {

@@ -185,6 +185,29 @@ impl<'a> Node<'a> {
         }
         None
     }
+    /// Has the canonical values of all metadata annotations made.
+    pub(super) fn settle_annotations(&self) {
+        let mut meta = self.get().meta;
+        while !meta.is_null() {
+            // SAFETY: the list belongs to the live node.
+            unsafe {
+                ffi::lyd_value_get_canonical(super::context_of(self.raw), &(*meta).value);
+                meta = (*meta).next;
+            }
+        }
+    }
+    /// The node and everything below it as one XML element, without metadata annotations.
+    pub fn plain_xml(&self) -> String {
+        let mut copy = std::ptr::null_mut();
+        let options = ffi::LYD_DUP_RECURSIVE | ffi::LYD_DUP_NO_META;
+        // SAFETY: a live node; the copy is ours alone and freed.
+        unsafe {
+            ffi::lyd_dup_single(self.raw, std::ptr::null_mut(), options, &mut copy);
+            let xml = Self::from_raw(copy).map(|copy| copy.xml());
+            ffi::lyd_free_tree(copy);
+            xml.unwrap_or_default()
+        }
+    }
     /// What is inside an inner node, as XML elements.
     pub fn inner_xml(&self) -> String {
         let Some(first) = self.children().next() else {

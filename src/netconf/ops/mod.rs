@@ -12,6 +12,8 @@ mod retrieve;
 mod schema;
 pub mod subscribe;
 
+pub(super) use retrieve::sources;
+
 use super::reply::{Data, Reply};
 use super::rpc::{Datastore as Name, Named, Rpc, Stored, unknown_namespace, unknown_operation};
 use crate::datastore::nacm::Nacm;
@@ -29,6 +31,9 @@ pub fn is_about_subscriptions(rpc: &Rpc) -> bool {
         Rpc::CreateSubscription(_)
             | Rpc::EstablishSubscription(_)
             | Rpc::ModifySubscription(_)
+            | Rpc::EstablishPush(_)
+            | Rpc::ModifyPush(_)
+            | Rpc::ResyncSubscription { .. }
             | Rpc::DeleteSubscription { .. }
             | Rpc::KillSubscription { .. }
     )
@@ -55,7 +60,7 @@ pub enum Found {
     /// All that is to be said.
     Reply(Reply),
     /// What is still to be read, off the datastore's task, and the namespace of its `<data>`.
-    Data(Retrieval, Option<&'static str>),
+    Data(Box<Retrieval>, Option<&'static str>),
 }
 
 impl Found {
@@ -194,8 +199,11 @@ pub(super) fn permit(
         Rpc::Action { .. } => return Ok(()),
         Rpc::GetSchema { .. } => ("ietf-netconf-monitoring", "get-schema"),
         Rpc::CreateSubscription(_) => ("notifications", rpc.name()),
+        Rpc::ResyncSubscription { .. } => ("ietf-yang-push", rpc.name()),
         Rpc::EstablishSubscription(_)
         | Rpc::ModifySubscription(_)
+        | Rpc::EstablishPush(_)
+        | Rpc::ModifyPush(_)
         | Rpc::DeleteSubscription { .. }
         | Rpc::KillSubscription { .. } => ("ietf-subscribed-notifications", rpc.name()),
         Rpc::GetData(_) | Rpc::EditData(_) => ("ietf-netconf-nmda", rpc.name()),

@@ -15,6 +15,7 @@ use crate::model::xml::Scope;
 use crate::netconf::rpc::{
     Datastore as Name, Filter as Requested, GetData, NMDA_NAMESPACE, Stored,
 };
+use crate::netconf::subscription::push::capabilities;
 
 pub(super) fn get_config(
     datastore: &View,
@@ -27,14 +28,11 @@ pub(super) fn get_config(
         with_defaults: with_defaults.unwrap_or_default(),
         ..Options::default()
     };
-    let source = configuration(
-        datastore,
-        target(datastore.schema(), source)?,
-        filter,
-        &options,
-    )?;
+    let selection = selection(datastore.schema(), filter)?;
+    let target = target(datastore.schema(), source)?;
+    let source = configuration(datastore, target, selection, &options);
     let retrieval = Retrieval::new(vec![source], options, reader(datastore, caller));
-    Ok(Found::Data(retrieval, None))
+    Ok(Found::Data(Box::new(retrieval), None))
 }
 
 pub(super) fn get(
@@ -48,10 +46,11 @@ pub(super) fn get(
         with_defaults: with_defaults.unwrap_or_default(),
         ..Options::default()
     };
+    let selection = selection(datastore.schema(), filter)?;
     let reader = reader(datastore, caller);
-    let sources = operational(datastore, filter, &options, monitoring, reader.as_ref())?;
+    let sources = operational(datastore, selection, &options, monitoring, reader.as_ref());
     let retrieval = Retrieval::new(sources, options, reader);
-    Ok(Found::Data(retrieval, None))
+    Ok(Found::Data(Box::new(retrieval), None))
 }
 
 pub(super) fn get_data(
@@ -61,22 +60,38 @@ pub(super) fn get_data(
     monitoring: &dyn Fn() -> Monitoring,
 ) -> Result<Found, Errors> {
     let mut options = request.options;
-    let filter = request.filter.as_ref();
-    let reader = reader(datastore, caller);
-    let sources = match request.datastore {
-        Stored::Operational => {
-            // RFC 8342, section 5.3: values in use are there, whatever default the schema has.
-            options.with_defaults = request.with_defaults.unwrap_or(WithDefaults::ReportAll);
-            operational(datastore, filter, &options, monitoring, reader.as_ref())?
-        }
-        stored => {
-            options.with_defaults = request.with_defaults.unwrap_or_default();
-            let target = writable(datastore.schema(), stored)?;
-            vec![configuration(datastore, target, filter, &options)?]
-        }
+    let basic = match request.datastore {
+        // RFC 8342, section 5.3: values in use are there, whatever default the schema has.
+        Stored::Operational => WithDefaults::ReportAll,
+        Stored::Conventional(_) => WithDefaults::default(),
     };
+    options.with_defaults = request.with_defaults.unwrap_or(basic);
+    let selection = selection(datastore.schema(), request.filter.as_ref())?;
+    let (stored, reader) = (request.datastore, reader(datastore, caller));
+    let wanted = (selection, &options);
+    let sources = sources(datastore, stored, wanted, monitoring, reader.as_ref())?;
     let retrieval = Retrieval::new(sources, options, reader);
-    Ok(Found::Data(retrieval, Some(NMDA_NAMESPACE)))
+    Ok(Found::Data(Box::new(retrieval), Some(NMDA_NAMESPACE)))
+}
+
+/// What a selection is made of: a datastore by its identity.
+///
+/// # Errors
+/// `invalid-value` for one that the device does not have.
+pub fn sources(
+    datastore: &View,
+    stored: Stored,
+    (selection, options): (Selection, &Options),
+    monitoring: &dyn Fn() -> Monitoring,
+    reader: Option<&Reader>,
+) -> Result<Vec<Source>, RpcError> {
+    Ok(match stored {
+        Stored::Operational => operational(datastore, selection, options, monitoring, reader),
+        stored => {
+            let target = writable(datastore.schema(), stored)?;
+            vec![configuration(datastore, target, selection, options)]
+        }
+    })
 }
 
 fn reader(datastore: &View, caller: &Author) -> Option<Reader> {
@@ -90,27 +105,25 @@ fn reader(datastore: &View, caller: &Author) -> Option<Reader> {
 fn configuration(
     datastore: &View,
     target: Target,
-    filter: Option<&Requested>,
+    selection: Selection,
     options: &Options,
-) -> Result<Source, RpcError> {
-    let selection = selection(datastore.schema(), filter)?;
+) -> Source {
     let mut source = Source::new(datastore.snapshot(target), selection);
     // What was edited since the last commit has no defaults yet.
     source.lacks_defaults =
         target == Target::Candidate && options.with_defaults != WithDefaults::Explicit;
-    Ok(source)
+    source
 }
 
 /// Running with the state of the device: `get`, and the operational datastore.
 fn operational(
     datastore: &View,
-    filter: Option<&Requested>,
+    selection: Selection,
     options: &Options,
     monitoring: &dyn Fn() -> Monitoring,
     reader: Option<&Reader>,
-) -> Result<Vec<Source>, RpcError> {
+) -> Vec<Source> {
     let running = datastore.snapshot(Target::Running);
-    let selection = selection(datastore.schema(), filter)?;
     let mut both = state(datastore, &selection, monitoring);
     add_history(datastore, &selection, reader, &mut both);
     if options.with_defaults != WithDefaults::Explicit {
@@ -118,7 +131,7 @@ fn operational(
     }
     let elsewhere = with_configuration(&mut both, &running);
     if both.is_empty() {
-        return Ok(vec![Source::new(running, selection)]);
+        return vec![Source::new(running, selection)];
     }
     let source = |tree, selection, elsewhere, intended| Source {
         elsewhere,
@@ -128,10 +141,10 @@ fn operational(
     let Selection::XPath(expression) = selection else {
         let again = selection.clone();
         let intended = Some(running.clone());
-        return Ok(vec![
+        return vec![
             source(running, selection, elsewhere, None),
             source(Snapshot::new(both), again, Vec::new(), intended),
-        ]);
+        ];
     };
     // An expression sees all it speaks of in one tree.
     let others = running.roots().filter(|root| {
@@ -140,7 +153,7 @@ fn operational(
     others.for_each(|root| both.graft(root));
     let selection = Selection::XPath(expression);
     let both = Snapshot::new(both);
-    Ok(vec![source(both, selection, Vec::new(), Some(running))])
+    vec![source(both, selection, Vec::new(), Some(running))]
 }
 
 /// Adds the configuration of the top-level nodes that are there; these are returned. A filter may pick state by
@@ -157,11 +170,7 @@ fn with_configuration(state: &mut Tree, running: &Snapshot) -> Vec<SchemaNode> {
 /// The state of the modules that a selection can reach.
 fn state(datastore: &View, selection: &Selection, monitoring: &dyn Fn() -> Monitoring) -> Tree {
     let schema = datastore.schema();
-    let roots = match selection {
-        Selection::All => None,
-        Selection::Filter(filter) => Some(filter.roots(schema)),
-        Selection::XPath(expression) => Some(expression.roots().to_vec()),
-    };
+    let roots = selection.roots(schema);
     let reaches = |module: &str| {
         let roots = roots.as_ref();
         roots.is_none_or(|roots| roots.iter().any(|root| root.module() == module))
@@ -181,6 +190,9 @@ fn state(datastore: &View, selection: &Selection, monitoring: &dyn Fn() -> Monit
         && let Err(error) = datastore.nacm().state(&mut state)
     {
         debug_assert!(false, "the counters of access control: {error}");
+    }
+    if reaches(capabilities::MODULE) {
+        capabilities::show(datastore, &mut state);
     }
     if reaches(monitoring::YANG_LIBRARY) {
         monitoring::yang_library(schema, &mut state);

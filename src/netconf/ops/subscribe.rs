@@ -57,14 +57,7 @@ pub fn establish_subscription(
     now: SystemTime,
 ) -> Result<Selection, RpcError> {
     known_stream(&request.stream)?;
-    if let Some(encoding) = &request.encoding
-        && encoding != "encode-xml"
-    {
-        return Err(unsupported(
-            "encoding-unsupported",
-            "there is encode-xml and no other encoding",
-        ));
-    }
+    check_encoding(request.encoding.as_deref())?;
     if request.start.is_some_and(|start| start > now) {
         return Err(bad_time(
             "replay-start-time",
@@ -73,6 +66,20 @@ pub fn establish_subscription(
     }
     check_stop(request.stop, request.start.unwrap_or(now))?;
     selection(view, &request.filter)
+}
+
+/// Whether there is an encoding of that name.
+///
+/// # Errors
+/// `invalid-value` with the app-tag `encoding-unsupported`.
+pub fn check_encoding(encoding: Option<&str>) -> Result<(), RpcError> {
+    match encoding {
+        None | Some("encode-xml") => Ok(()),
+        Some(_) => Err(unsupported(
+            "encoding-unsupported",
+            "there is encode-xml and no other encoding",
+        )),
+    }
 }
 
 /// Whether a stop time makes sense for what begins at this time.
@@ -93,6 +100,40 @@ pub fn check_stop(stop: Option<SystemTime>, begin: SystemTime) -> Result<(), Rpc
 /// # Errors
 /// `invalid-value` with the app-tag `filter-unsupported` or `filter-unavailable`.
 pub fn selection(view: &View, filter: &EventFilter) -> Result<Selection, RpcError> {
+    select(view, filter, &STREAM_FILTERS)
+}
+
+/// What the filter of a subscription to a datastore selects (RFC 8641, section 3.6).
+///
+/// # Errors
+/// As [`selection`].
+pub fn datastore_selection(view: &View, filter: &EventFilter) -> Result<Selection, RpcError> {
+    select(view, filter, &DATASTORE_FILTERS)
+}
+
+/// How configured filters are called.
+struct Names {
+    list: &'static str,
+    key: &'static str,
+    xpath: &'static str,
+    subtree: &'static str,
+}
+
+const STREAM_FILTERS: Names = Names {
+    list: "stream-filter",
+    key: "name",
+    xpath: "stream-xpath-filter",
+    subtree: "stream-subtree-filter",
+};
+
+const DATASTORE_FILTERS: Names = Names {
+    list: "selection-filter",
+    key: "filter-id",
+    xpath: "datastore-xpath-filter",
+    subtree: "datastore-subtree-filter",
+};
+
+fn select(view: &View, filter: &EventFilter, names: &Names) -> Result<Selection, RpcError> {
     let selection = match filter {
         EventFilter::None => return Ok(Selection::All),
         EventFilter::Own(filter) => retrieve::selection(view.schema(), Some(filter)),
@@ -100,24 +141,26 @@ pub fn selection(view: &View, filter: &EventFilter) -> Result<Selection, RpcErro
             let running = view.snapshot(Target::Running);
             let filters = running.find(paths::FILTERS);
             let mut filters = filters.iter().flat_map(|filters| filters.children());
-            let is_it = |filter: &Node<'_>| filter.child_value("name").as_ref() == Some(name);
+            let is_it = |filter: &Node<'_>| {
+                filter.name() == names.list && filter.child_value(names.key).as_ref() == Some(name)
+            };
             let Some(found) = filters.find(is_it) else {
                 let words = format!("no filter \"{name}\" is configured");
                 return Err(unsupported("filter-unavailable", &words));
             };
-            configured(view.schema(), &found)
+            configured(view.schema(), &found, names)
         }
     };
     selection.map_err(|error| unsupported("filter-unsupported", &error.message))
 }
 
 /// What a configured filter selects; an empty one everything.
-fn configured(schema: Schema, filter: &Node<'_>) -> Result<Selection, RpcError> {
-    if let Some(expression) = filter.child_value("stream-xpath-filter") {
+fn configured(schema: Schema, filter: &Node<'_>, names: &Names) -> Result<Selection, RpcError> {
+    if let Some(expression) = filter.child_value(names.xpath) {
         // As it is stored, its prefixes are names of modules.
         return Expression::parse(schema, &expression).map(Selection::XPath);
     }
-    let Some(subtree) = filter.child("stream-subtree-filter") else {
+    let Some(subtree) = filter.child(names.subtree) else {
         return Ok(Selection::All);
     };
     let parsed = xml::parse(&subtree.xml(), &xml::Scope::default())?;

@@ -82,6 +82,12 @@ pub(super) fn stored_in(parameter: &Element<'_>) -> Result<Stored, RpcError> {
     }
 }
 
+/// The same; none for a datastore of that module which the device does not have.
+pub(super) fn stored_if_known(parameter: &Element<'_>) -> Result<Option<Stored>, RpcError> {
+    identity(parameter, DATASTORES_NAMESPACE)?;
+    Ok(stored_in(parameter).ok())
+}
+
 /// The name of an identity of a namespace, without its prefix (RFC 7950, section 9.10.3).
 fn identity(parameter: &Element<'_>, namespace: &str) -> Result<String, RpcError> {
     let text = parameter.leaf_text().unwrap_or_default();

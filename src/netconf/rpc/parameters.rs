@@ -2,8 +2,11 @@
 
 use super::get_data::stored_in;
 use super::parse::unknown_namespace;
+use super::push;
+use super::subscribe;
 use super::{Datastore, DefaultOperation, Filter, NMDA_NAMESPACE, Named, Source, WithDefaults};
 use crate::model::error::{ErrorTag, NETCONF_NAMESPACE, RpcError};
+use crate::netconf::subscription::push::NAMESPACE as PUSH_NAMESPACE;
 use crate::protocol::xml::Element;
 
 /// The namespace of ietf-netconf-with-defaults (RFC 6243).
@@ -44,6 +47,12 @@ impl<'a> Parameters<'a> {
                     WITH_DEFAULTS_NAMESPACE
                 }
                 "comment" => MANAGEMENT_NAMESPACE,
+                // Those that RFC 8641 adds to operations of RFC 8639.
+                name if operation.namespace() == subscribe::NAMESPACE
+                    && push::PARAMETERS.contains(&name) =>
+                {
+                    PUSH_NAMESPACE
+                }
                 _ => operation.namespace(),
             };
             if parameter.namespace() != namespace

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::edit_data::edit_data;
 use super::get_data::get_data;
 use super::parameters::{Parameters, any_source, any_target, datastore, filter, source};
-use super::{Datastore, Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption, subscribe};
+use super::{Datastore, Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption, push, subscribe};
 use crate::datastore::confirm::{Confirmed, Request};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError, YANG_NAMESPACE};
 use crate::netconf::reply::ReplyHead;
+use crate::netconf::subscription::push::NAMESPACE as PUSH_NAMESPACE;
 use crate::protocol::xml::{Document, Element, XmlError};
 
 /// The namespace of ietf-netconf-monitoring (RFC 6022).
@@ -116,6 +117,7 @@ fn parse(operation: &Element<'_>, message: &[u8]) -> Result<Rpc, Errors> {
             Ok(subscribe::create_subscription(operation)?)
         }
         subscribe::NAMESPACE => Ok(subscribe::operation(operation)?),
+        PUSH_NAMESPACE if operation.name() == "resync-subscription" => Ok(push::resync(operation)?),
         YANG_NAMESPACE if operation.name() == "action" => Ok(Rpc::Action {
             message: text(message),
         }),

@@ -7,6 +7,7 @@ use chrono::DateTime;
 
 use super::parameters::{Parameters, content, filter, invalid_value};
 use super::parse::unknown_operation;
+use super::push;
 use super::{
     CreateSubscription, EstablishSubscription, EventFilter, Filter, ModifySubscription, Rpc,
 };
@@ -39,7 +40,11 @@ pub(super) fn create_subscription(operation: &Element<'_>) -> Result<Rpc, RpcErr
 /// An operation of ietf-subscribed-notifications.
 pub(super) fn operation(operation: &Element<'_>) -> Result<Rpc, RpcError> {
     match operation.name() {
+        "establish-subscription" if push::is_about_datastore(operation) => {
+            push::establish(operation)
+        }
         "establish-subscription" => establish(operation),
+        "modify-subscription" if push::is_about_datastore(operation) => push::modify(operation),
         "modify-subscription" => {
             let known = [&["id", "stop-time"][..], &FILTERS].concat();
             let parameters = Parameters::read(operation, &known)?;
@@ -68,31 +73,45 @@ fn establish(operation: &Element<'_>) -> Result<Rpc, RpcError> {
         filter: event_filter(&parameters)?,
         start: time(&parameters, "replay-start-time")?,
         stop: time(&parameters, "stop-time")?,
-        // An identity: its prefix is that of ietf-subscribed-notifications, whatever the client calls it.
-        encoding: parameters.text("encoding")?.map(|encoding| {
-            let name = encoding.trim().rsplit(':').next();
-            name.unwrap_or_default().to_owned()
-        }),
+        encoding: encoding(&parameters)?,
     }))
 }
 
-fn id(parameters: &Parameters<'_>) -> Result<u32, RpcError> {
+/// An identity: its prefix is that of ietf-subscribed-notifications, whatever the client calls it.
+pub(super) fn encoding(parameters: &Parameters<'_>) -> Result<Option<String>, RpcError> {
+    let name = |encoding: String| {
+        let name = encoding.trim().rsplit(':').next();
+        name.unwrap_or_default().to_owned()
+    };
+    Ok(parameters.text("encoding")?.map(name))
+}
+
+pub(super) fn id(parameters: &Parameters<'_>) -> Result<u32, RpcError> {
     let text = parameters.text("id")?;
     let text = text.ok_or_else(|| parameters.missing("id"))?;
     let number = text.trim().parse();
     number.map_err(|_| invalid_value("id", &text))
 }
 
-/// One of the three, of which there may be one.
-fn event_filter(parameters: &Parameters<'_>) -> Result<EventFilter, RpcError> {
-    let mut given = FILTERS.iter().filter(|name| parameters.has(name));
+/// The one that is given of several parameters, of which there may be one.
+pub(super) fn one_of<'p, 'a>(
+    parameters: &'p Parameters<'a>,
+    names: &[&'static str],
+    words: &str,
+) -> Result<Option<&'p Element<'a>>, RpcError> {
+    let mut given = names.iter().filter(|name| parameters.has(name));
     let (first, second) = (given.next(), given.next());
     if let Some(second) = second {
-        let words = "a subscription has one filter";
         let error = RpcError::protocol(ErrorTag::BadElement, words);
         return Err(error.info("bad-element", *second));
     }
-    let Some(parameter) = first.and_then(|name| parameters.get(name)) else {
+    Ok(first.and_then(|name| parameters.get(name)))
+}
+
+/// One of the three, of which there may be one.
+fn event_filter(parameters: &Parameters<'_>) -> Result<EventFilter, RpcError> {
+    let words = "a subscription has one filter";
+    let Some(parameter) = one_of(parameters, &FILTERS, words)? else {
         return Ok(EventFilter::None);
     };
     let text = || parameter.leaf_text().unwrap_or_default();
@@ -107,7 +126,10 @@ fn event_filter(parameters: &Parameters<'_>) -> Result<EventFilter, RpcError> {
 }
 
 /// A `yang:date-and-time` (RFC 6991, section 3).
-fn time(parameters: &Parameters<'_>, name: &str) -> Result<Option<SystemTime>, RpcError> {
+pub(super) fn time(
+    parameters: &Parameters<'_>,
+    name: &str,
+) -> Result<Option<SystemTime>, RpcError> {
     let Some(text) = parameters.text(name)? else {
         return Ok(None);
     };

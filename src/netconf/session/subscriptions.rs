@@ -6,17 +6,17 @@ use futures_util::future::select_all;
 
 use crate::model::error::{ErrorTag, RpcError};
 use crate::netconf::rpc::Rpc;
-use crate::netconf::subscription::{Next, Subscription};
+use crate::netconf::subscription::{Next, Subscribed};
 
 #[derive(Default)]
-pub(super) struct Subscriptions(Vec<Subscription>);
+pub(super) struct Subscriptions(Vec<Subscribed>);
 
 impl Subscriptions {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn add(&mut self, subscription: Subscription) {
+    pub(super) fn add(&mut self, subscription: Subscribed) {
         self.0.push(subscription);
     }
 
@@ -36,7 +36,7 @@ impl Subscriptions {
             Rpc::CreateSubscription(_) if !self.is_empty() => {
                 beside("the session has subscriptions by establish-subscription")
             }
-            Rpc::EstablishSubscription(_) if is_created => {
+            Rpc::EstablishSubscription(_) | Rpc::EstablishPush(_) if is_created => {
                 beside("the session has a subscription by create-subscription")
             }
             _ => Ok(()),
@@ -76,7 +76,7 @@ impl Subscriptions {
 
     /// Other sessions have their turn; of this one the next subscription.
     pub(super) fn rest(&mut self) {
-        self.0.iter().for_each(Subscription::rest);
+        self.0.iter().for_each(Subscribed::rest);
         if !self.is_empty() {
             self.0.rotate_left(1);
         }

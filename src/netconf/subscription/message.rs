@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use super::registry::Terms;
 use crate::model::date_and_time;
 use crate::protocol::xml::write_leaf;
 
@@ -37,11 +36,24 @@ pub(super) fn terminated(id: u32, reason: &str) -> String {
     of_subscription("subscription-terminated", id, &content)
 }
 
-/// What a subscription has become (RFC 8639, section 2.7.2); `filter` is the element of its filter.
-pub(super) fn modified(id: u32, terms: &Terms, filter: &str) -> String {
-    let mut content = String::from(filter);
-    write_leaf(&mut content, "stream", &terms.stream);
-    if let Some(stop) = terms.stop {
+/// The same for a reason that is an identity of another module, here of a namespace.
+pub(super) fn terminated_by(id: u32, namespace: &str, reason: &str) -> String {
+    of_subscription("subscription-terminated", id, &foreign(namespace, reason))
+}
+
+/// That a subscription is suspended (RFC 8639, section 2.7.5), for a reason that is an identity of a namespace.
+pub(super) fn suspended(id: u32, namespace: &str, reason: &str) -> String {
+    of_subscription("subscription-suspended", id, &foreign(namespace, reason))
+}
+
+fn foreign(namespace: &str, reason: &str) -> String {
+    format!("<reason xmlns:of=\"{namespace}\">of:{reason}</reason>")
+}
+
+/// What a subscription has become (RFC 8639, section 2.7.2); `terms` are the elements of its target and filter.
+pub(super) fn modified(id: u32, terms: &str, stop: Option<SystemTime>) -> String {
+    let mut content = String::from(terms);
+    if let Some(stop) = stop {
         write_leaf(
             &mut content,
             "stop-time",

@@ -1,6 +1,7 @@
 //! A subscription of a session: what of a stream goes to whom.
 
 mod message;
+pub mod push;
 mod registry;
 mod serve;
 mod sight;
@@ -26,7 +27,48 @@ const TURN: usize = 64;
 /// No wait is longer: the device's clock may be set meanwhile, by which a subscription stops.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A subscription. Its place in the log is its queue: events that it reads too late are gone, and it ends.
+/// A subscription of a session.
+#[derive(Debug)]
+pub enum Subscribed {
+    /// To a stream of events.
+    Stream(Box<Subscription>),
+    /// To a datastore.
+    Datastore(Box<push::Push>),
+}
+
+impl Subscribed {
+    /// Whether it came about by `<create-subscription>`.
+    pub fn is_created(&self) -> bool {
+        matches!(self, Self::Stream(subscription) if subscription.is_created())
+    }
+
+    /// The next message, once there is one. Safe to cancel, if [`Subscribed::rest`] follows. Behind the last one it never
+    /// returns.
+    pub async fn next(&mut self) -> Next {
+        match self {
+            Self::Stream(subscription) => subscription.next().await,
+            Self::Datastore(push) => push.next().await,
+        }
+    }
+
+    /// The next message if there is one already.
+    pub fn next_now(&mut self) -> Option<Next> {
+        match self {
+            Self::Stream(subscription) => subscription.next_now(),
+            Self::Datastore(push) => push.next_now(),
+        }
+    }
+
+    /// Has others have their turn.
+    pub fn rest(&self) {
+        match self {
+            Self::Stream(subscription) => subscription.rest(),
+            Self::Datastore(push) => push.rest(),
+        }
+    }
+}
+
+/// A subscription to a stream. Its place in the log is its queue: events that it reads too late are gone, and it ends.
 pub struct Subscription {
     kind: Kind,
     sight: Sight,
@@ -225,7 +267,10 @@ impl Subscription {
                 self.is_over = true;
                 Next::Last(None)
             }
-            Order::Kill => self.end("no-such-subscription"),
+            // Those in between are for a subscription to a datastore.
+            Order::Kill | Order::ModifyPush { .. } | Order::Resync => {
+                self.end("no-such-subscription")
+            }
         }
     }
 

@@ -8,9 +8,11 @@ use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
+use super::push;
 use crate::datastore::SessionId;
+use crate::datastore::changes::Bell;
 use crate::datastore::retrieval::Selection;
-use crate::datastore::subscriber::StateProvider;
+use crate::datastore::subscriber::{StateProvider, Telling};
 use crate::model::date_and_time;
 use crate::model::error::RpcError;
 use crate::model::paths;
@@ -29,6 +31,15 @@ pub(super) enum Order {
         /// The message that tells the subscriber.
         notice: String,
     },
+    /// The same for a subscription to a datastore.
+    ModifyPush {
+        terms: Box<push::Terms>,
+        stop: Option<SystemTime>,
+        /// The message that tells the subscriber.
+        notice: String,
+    },
+    /// To send all there is once more.
+    Resync,
     /// To end without a word: its own session wants it.
     Delete,
     /// To end, and to say so.
@@ -38,10 +49,38 @@ pub(super) enum Order {
 /// What the state shows of a subscription.
 #[derive(Clone, Debug)]
 pub(super) struct Terms {
-    pub stream: String,
-    /// The name of a configured filter, or the XPath filter, by the names of modules; a subtree filter is not shown.
-    pub filter: Option<(&'static str, String)>,
+    pub target: Target,
     pub stop: Option<SystemTime>,
+}
+
+/// What a subscription is to.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// Events.
+    Stream {
+        name: String,
+        /// The name of a configured filter, or the XPath filter, by the names of modules; a subtree filter is not shown.
+        filter: Option<(&'static str, String)>,
+    },
+    /// Data.
+    Datastore(Box<push::Terms>),
+}
+
+impl Target {
+    /// The leaves of the state: path below the subscription, and value.
+    fn shown(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Stream { name, filter } => {
+                let filter = filter.as_ref().map(|(leaf, value)| (*leaf, value.clone()));
+                let leaves = [Some(("stream", name.clone())), filter];
+                let leaves = leaves.into_iter().flatten();
+                leaves
+                    .map(|(leaf, value)| (leaf.to_owned(), value))
+                    .collect()
+            }
+            Self::Datastore(terms) => terms.shown(),
+        }
+    }
 }
 
 /// One subscription.
@@ -78,6 +117,11 @@ impl Entry {
         self.excluded.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Changes that were not told one by one.
+    pub fn count_lost(&self, changes: u64) {
+        self.excluded.fetch_add(changes, Ordering::Relaxed);
+    }
+
     fn locked(&self) -> MutexGuard<'_, Terms> {
         self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,7 +129,11 @@ impl Entry {
 
 /// All of them. Cheap to clone; all clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Registry(Arc<Mutex<Entries>>);
+pub struct Registry {
+    all: Arc<Mutex<Entries>>,
+    /// Rings when there are others, or others terms.
+    bell: Bell,
+}
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -122,6 +170,8 @@ impl Registry {
             excluded: AtomicU64::new(0),
         });
         entries.all.insert(entry.id, Arc::clone(&entry));
+        drop(entries);
+        self.tell();
         Some((entry, ordered))
     }
 
@@ -144,10 +194,16 @@ impl Registry {
 
     pub(super) fn remove(&self, id: u32) {
         self.entries().all.remove(&id);
+        self.tell();
+    }
+
+    /// Tells that there is something else to show.
+    pub(super) fn tell(&self) {
+        self.bell.ring();
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, into: &mut Tree) -> Result<(), RpcError> {
@@ -157,9 +213,8 @@ impl Registry {
             let mut set =
                 |leaf: &str, value: &str| into.set(&format!("{base}/{leaf}"), Some(value));
             let terms = entry.terms();
-            set("stream", &terms.stream)?;
-            if let Some((leaf, value)) = &terms.filter {
-                set(leaf, value)?;
+            for (leaf, value) in terms.target.shown() {
+                set(&leaf, &value)?;
             }
             if let Some(stop) = terms.stop {
                 set("stop-time", &date_and_time::milliseconds(stop))?;
@@ -189,5 +244,12 @@ impl StateProvider for Registry {
         if let Err(error) = self.write(into) {
             tracing::warn!(%error, "the subscriptions do not fit their module");
         }
+    }
+
+    fn telling(&self) -> Option<Telling> {
+        Some(Telling {
+            wakes: Some(self.bell.hear()),
+            unsettled: &paths::SUBSCRIPTIONS_UNSETTLED,
+        })
     }
 }

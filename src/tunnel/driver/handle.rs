@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::PrintState;
 use crate::datastore::Version;
+use crate::datastore::changes::Wakes;
 use crate::datastore::subscriber::Reach;
 use crate::dhcp::findings::Findings;
 use crate::model::status::{Clocks, CloudStatus, ConnectionTest, Moment};
@@ -102,6 +103,13 @@ impl Handle {
     /// The state as of now; never waits.
     pub fn status(&self) -> Arc<CloudStatus> {
         self.status.borrow().clone()
+    }
+
+    /// Tells when the state, or that of the last test, is another one.
+    pub fn wakes(&self) -> Box<dyn Wakes> {
+        let mut status = self.status.clone();
+        status.mark_unchanged();
+        Box::new((status, self.test.subscribe()))
     }
 
     /// The last test of the connection; changes of it can be waited for.

@@ -3,6 +3,7 @@
 mod accounting;
 mod cloud;
 mod ends;
+mod push;
 mod subscribed;
 
 use std::time::SystemTime;

@@ -2,9 +2,12 @@
 //! it, so its clock can be a paused one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
+use tether::datastore::changes::Changes;
 use tether::datastore::driver::Handle;
 use tether::datastore::edit::Sealer;
 use tether::datastore::events::{Announcer, Bounds, Stream};
@@ -14,6 +17,7 @@ use tether::model::error::RpcError;
 use tether::model::schema::{ExtraModule, Schema};
 use tether::model::settings::Limits;
 use tether::model::tree::Tree;
+use tether::netconf::clock::WallClock;
 use tether::netconf::server::{Events, Server};
 use tether::netconf::session::{Owed, Peer, Transport, serve};
 use tether::netconf::subscription::Registry;
@@ -45,6 +49,10 @@ pub struct Served {
     pub stream: Stream,
     /// The limits of its sessions.
     pub limits: watch::Sender<Arc<Limits>>,
+    /// The date, which goes with the timers.
+    pub clock: WallClock,
+    set: Arc<AtomicI64>,
+    _stop: watch::Sender<bool>,
     _directory: TempDir,
 }
 
@@ -87,21 +95,43 @@ impl Served {
         let (store, _) = Store::open(directory.path()).unwrap();
         let running = Tree::parse_config(schema, config).unwrap();
         let stream = Stream::new(SystemTime::now(), None, bounds, Vec::new());
+        let changes = Changes::default();
+        let date = SystemTime::now();
+        let begin = tokio::time::Instant::now();
+        let set = Arc::new(AtomicI64::new(0));
+        let own = Arc::clone(&set);
+        let clock = WallClock::new(move || {
+            let set = TimeDelta::seconds(own.load(Ordering::Relaxed));
+            (DateTime::<Utc>::from(date + begin.elapsed()) + set).into()
+        });
         let events = Events {
             stream: stream.clone(),
             subscriptions: Registry::default(),
+            changes: changes.clone(),
+            clock: clock.clone(),
         };
         parts.providers.push(Box::new(events.subscriptions.clone()));
-        parts.announce = Some(Announcer::start(schema, stream.clone()).0);
+        parts.announce = Some(Announcer::start(schema, stream.clone(), changes).0);
         let datastore = Datastore::start(running, 1, Box::new(NoSecrets), parts).unwrap();
         let (handle, _) = Handle::start(datastore, Arc::new(store));
         let limits = watch::Sender::new(Arc::new(Limits::default()));
+        let server = Server::new(handle, schema, limits.subscribe(), events);
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(server.clone().follow_state(stopping));
         Self {
-            server: Server::new(handle, schema, limits.subscribe(), events),
+            server,
             stream,
             limits,
+            clock,
+            set,
+            _stop: stop,
             _directory: directory,
         }
+    }
+
+    /// Sets the date so many seconds ahead, or back.
+    pub fn set_date(&self, seconds: i64) {
+        self.set.fetch_add(seconds, Ordering::Relaxed);
     }
 
     /// A stream on which a session of this user is served.
