@@ -29,6 +29,7 @@ const CREATE: &str =
     r#"<create-subscription xmlns="urn:ietf:params:xml:ns:netconf:notification:1.0"/>"#;
 const FILTERED: &str = r#"<create-subscription xmlns="urn:ietf:params:xml:ns:netconf:notification:1.0"><filter type="subtree"><netconf-config-change xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-notifications"/></filter></create-subscription>"#;
 const ESTABLISH: &str = r#"<establish-subscription xmlns="urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications"><stream>NETCONF</stream></establish-subscription>"#;
+const PUSH: &str = r#"<establish-subscription xmlns="urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications"><datastore xmlns="urn:ietf:params:xml:ns:yang:ietf-yang-push" xmlns:ds="urn:ietf:params:xml:ns:yang:ietf-datastores">ds:running</datastore><on-change xmlns="urn:ietf:params:xml:ns:yang:ietf-yang-push"/></establish-subscription>"#;
 
 /// Sessions that subscribe and read, until it is dropped.
 struct Audience {
@@ -257,6 +258,18 @@ fn main() {
             ESTABLISH,
             ABREAST,
         ),
+        (
+            "1,000 sessions, one on change of running each",
+            SUBSCRIBERS,
+            PUSH,
+            1,
+        ),
+        (
+            "20 sessions, 50 on change of running each",
+            SUBSCRIBERS / ABREAST,
+            PUSH,
+            ABREAST,
+        ),
     ] {
         let audience = Audience::gather(&socket, sessions, operation, each);
         bench.commits(who, Some(&audience));
@@ -271,6 +284,11 @@ fn main() {
         bench.large(who, "b");
         audience.settled();
     }
+    bench.commit(&hosts("c"));
+    bench.commits("10,000 entries in the store, nobody listens", None);
+    let audience = Audience::gather(&socket, 1, PUSH, 1);
+    bench.commits("the same, one on change of all of running", Some(&audience));
+    drop(audience);
     let Bench {
         runtime, committer, ..
     } = bench;

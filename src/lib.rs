@@ -54,6 +54,12 @@
 //! 3. [`netconf::subscription`] reads the log at the pace of its session, asks access control and the filter, and gives the
 //!    session messages to send between its replies.
 //!
+//! # A push, in reading order
+//! 1. [`datastore::changes`] hears of each commit's difference, off the commit's way, and of the state's: a part of the agent
+//!    says that its state may be another one, and it is compared once for all (`netconf/subscription/push/state.rs`).
+//! 2. `netconf/subscription/push/on_change.rs` picks its subscriber's part out of each and puts them together while they are
+//!    dampened; `datastore/changes/patch.rs` makes edits of them.
+//!
 //! # The tunnel
 //! [`tunnel::machine`] takes an event and the time and returns actions; it does no I/O. [`tunnel::driver`] carries
 //! actions out and reports events; it decides nothing. Every action that is answered bears a number that the answer
