@@ -236,6 +236,13 @@ impl StateProvider for LossState {
             }
         }
     }
+
+    fn telling(&self) -> Option<Telling> {
+        Some(Telling {
+            wakes: None,
+            unsettled: &[paths::NOTIFICATIONS],
+        })
+    }
 }
 
 /// What the two modules call the same things.

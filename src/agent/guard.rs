@@ -12,7 +12,7 @@ use crate::datastore::events::notices;
 use crate::datastore::guard::record::LAST_KEY;
 use crate::datastore::guard::{Rollback, Status};
 use crate::datastore::store::Loaded;
-use crate::datastore::subscriber::StateProvider;
+use crate::datastore::subscriber::{StateProvider, Telling};
 use crate::model::date_and_time;
 use crate::model::error::RpcError;
 use crate::model::paths;
@@ -73,6 +73,15 @@ impl StateProvider for CommitGuardState {
         if let Err(error) = write(&status, clocks, into) {
             tracing::warn!(%error, "the state of the commit guard does not fit the model");
         }
+    }
+
+    fn telling(&self) -> Option<Telling> {
+        let mut status = self.0.clone();
+        status.mark_unchanged();
+        Some(Telling {
+            wakes: Some(Box::new(status)),
+            unsettled: &[],
+        })
     }
 }
 

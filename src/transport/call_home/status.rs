@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use crate::datastore::subscriber::StateProvider;
+use crate::datastore::subscriber::{StateProvider, Telling};
 use crate::model::date_and_time;
 use crate::model::error::RpcError;
 use crate::model::paths;
@@ -134,6 +134,15 @@ impl StateProvider for CallHomeState {
         if let Err(error) = write(into, &status, clocks()) {
             tracing::warn!(%error, "the state of call home does not fit its module");
         }
+    }
+
+    fn telling(&self) -> Option<Telling> {
+        let mut status = self.0.clone();
+        status.mark_unchanged();
+        Some(Telling {
+            wakes: Some(Box::new(status)),
+            unsettled: &[],
+        })
     }
 }
 
