@@ -37,6 +37,10 @@ pub(super) fn check(settings: &LogSettings) -> Result<(), LevelError> {
     }
 }
 
+/// russh tells every step of every connection at info, and at trace what a login sends; tungstenite tells at trace what the
+/// cloud connection carries, unbinding codes too.
+const QUIET: &str = ",russh=warn,tungstenite=warn,tokio_tungstenite=warn";
+
 /// The levels of the start, with those that are configured in their place. `None`: what the start says is no level.
 pub(super) fn filter(start: &str, settings: &LogSettings) -> Option<EnvFilter> {
     let own = |name: &str| match name {
@@ -53,8 +57,7 @@ pub(super) fn filter(start: &str, settings: &LogSettings) -> Option<EnvFilter> {
     if level.is_empty() || !is_directive && level.parse::<LevelFilter>().is_err() {
         return None;
     }
-    // russh tells every step of every connection at info.
-    EnvFilter::try_new(format!("{level},russh=warn{modules}")).ok()
+    EnvFilter::try_new(format!("{level}{QUIET}{modules}")).ok()
 }
 
 #[cfg(test)]
@@ -73,6 +76,16 @@ mod tests {
             modules: BTreeMap::from_iter(modules),
             name: None,
         }
+    }
+
+    #[test]
+    fn crates_that_tell_secrets_stay_quiet_whatever_is_asked_for() {
+        let all = filter("trace", &settings(None, &[])).unwrap().to_string();
+        let more = filter("trace,tungstenite=trace", &settings(None, &[])).unwrap();
+        for quiet in ["russh=warn", "tungstenite=warn", "tokio_tungstenite=warn"] {
+            assert!(all.contains(quiet), "{quiet}: {all}");
+        }
+        assert!(!more.to_string().contains("tungstenite=trace"), "{more}");
     }
 
     #[test]

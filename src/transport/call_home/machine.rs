@@ -14,6 +14,9 @@ use crate::model::status::Clocks;
 use crate::transport::ssh::Terms;
 use crate::tunnel::backoff::{Backoff, Jitter, Pace, SETTLED};
 
+/// No wait for a date is longer: the clock of the device may be set meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// The number of a call; events of earlier ones come to nothing.
 pub type Attempt = u64;
 
@@ -101,6 +104,10 @@ enum Wait {
     Rest {
         until: Instant,
         ended: Option<Clocks>,
+        /// The date of the next period, where it has an anchor.
+        date: Option<SystemTime>,
+        /// When the clock of the device was asked.
+        looked: Instant,
     },
 }
 
@@ -170,20 +177,39 @@ impl CallHome {
             }
             Event::LoggedIn { attempt, user } => self.logged_in(attempt, user, now),
             Event::Ended { attempt, failure } => return self.ended(attempt, failure, now),
-            Event::Timeout => {
-                if let State::Waiting(wait) = &self.state
-                    && wait.until() <= now.instant
-                {
-                    return self.call();
-                }
-            }
+            Event::Timeout => return self.look(now),
         }
         None
+    }
+
+    /// Calls if it is time to. The clock of the device may have been set while it waits for a date.
+    fn look(&mut self, now: Clocks) -> Option<Action> {
+        let State::Waiting(wait) = &self.state else {
+            return None;
+        };
+        match *wait {
+            Wait::Rest {
+                date: Some(date), ..
+            } if date <= now.date => self.call(),
+            Wait::Rest {
+                ended,
+                date: Some(_),
+                ..
+            } => self.rest(ended, now),
+            _ if wait.until() <= now.instant => self.call(),
+            _ => None,
+        }
     }
 
     /// When it wants to hear [`Event::Timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
+            State::Waiting(Wait::Rest {
+                until,
+                date: Some(_),
+                looked,
+                ..
+            }) => Some((*looked + LOOK_AGAIN).min(*until)),
             State::Waiting(wait) => Some(wait.until()),
             State::Idle | State::Calling(_) => None,
         }
@@ -408,12 +434,18 @@ impl CallHome {
         let ConnectionType::Periodic { period, anchor, .. } = self.settings.connection_type else {
             return self.call();
         };
-        let until = match (anchor, ended) {
-            (Some(anchor), _) => now.instant + until_whole_period(anchor, period, now.date),
+        let left = anchor.map(|anchor| until_whole_period(anchor, period, now.date));
+        let until = match (left, ended) {
+            (Some(left), _) => now.instant + left,
             (None, Some(ended)) => ended.instant + period,
             (None, None) => now.instant,
         };
-        self.state = State::Waiting(Wait::Rest { until, ended });
+        self.state = State::Waiting(Wait::Rest {
+            until,
+            ended,
+            date: left.and_then(|left| now.date.checked_add(left)),
+            looked: now.instant,
+        });
         None
     }
 }

@@ -98,14 +98,18 @@ impl Stage {
         self.now.date += time;
     }
 
-    /// Lets the wait pass; how long it was.
+    /// Lets the wait pass, until there is a call; how long it was.
     fn wait(&mut self) -> Duration {
-        let until = self.machine.poll_timeout().expect("it does not wait");
-        let time = until.saturating_duration_since(self.now.instant);
-        self.pass(time);
         self.call = None;
-        self.tell(Event::Timeout);
-        time
+        let mut waited = Duration::ZERO;
+        while self.call.is_none() {
+            let until = self.machine.poll_timeout().expect("it does not wait");
+            let time = until.saturating_duration_since(self.now.instant);
+            self.pass(time);
+            waited += time;
+            self.tell(Event::Timeout);
+        }
+        waited
     }
 
     fn called(&self) -> &str {
@@ -352,6 +356,21 @@ fn periodic_connections_start_at_whole_periods_from_their_anchor() {
         stage.pass(minutes(5));
         stage.fails();
         assert_eq!(stage.wait(), minutes(55));
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_meanwhile_moves_the_next_period() {
+    let anchor = SystemTime::UNIX_EPOCH + minutes(15);
+    for (set_by, left) in [(30, 24), (-30, 24), (54, 0), (55, 0)] {
+        let mut stage = Stage::with(periodic(&["a"], Some(anchor)));
+        stage.pass(minutes(1));
+        let ahead = minutes(i64::unsigned_abs(set_by));
+        match set_by > 0 {
+            true => stage.now.date += ahead,
+            false => stage.now.date -= ahead,
+        }
+        assert_eq!(stage.wait(), minutes(left), "{set_by}");
     }
 }
 
