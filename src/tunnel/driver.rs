@@ -13,6 +13,7 @@ mod line;
 mod lines;
 mod saver;
 mod service_line;
+mod steps;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -309,6 +310,7 @@ impl Driver {
         self.status.send_if_modified(|published| {
             let changed = **published != status;
             if changed {
+                steps::tell(published, &status);
                 *published = Arc::new(status);
             }
             changed

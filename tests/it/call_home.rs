@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::support::{
     ADMIN_PASSWORD, Device, PATIENCE, Session, SshSession, host, options, refused, soon,
@@ -58,6 +58,14 @@ impl Manager {
         let session = SshSession::answer(self.called().await, "admin", ADMIN_PASSWORD).await;
         session.expect("the login is refused")
     }
+}
+
+/// A port that nobody else gets and that refuses every connection until it listens.
+fn deaf_port() -> (TcpSocket, SocketAddr) {
+    let port = TcpSocket::new_v4().unwrap();
+    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let at = port.local_addr().unwrap();
+    (port, at)
 }
 
 /// A device that has called its manager, who has logged in; with more of `call-home`.
@@ -131,9 +139,7 @@ async fn the_agent_calls_its_manager_who_logs_in_as_any_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manager_that_is_not_there_is_told_why_and_called_again() {
-    let manager = Manager::listen().await;
-    let at = manager.at;
-    drop(manager);
+    let (port, at) = deaf_port();
     let mut device = Device::start().await;
     device
         .commit(&call_home(&endpoint_at("nms", "127.0.0.1", at.port())))
@@ -147,7 +153,7 @@ async fn a_manager_that_is_not_there_is_told_why_and_called_again() {
     );
     assert!(shown.contains_key("next-attempt-at"), "{shown:?}");
     let manager = Manager {
-        listener: TcpListener::bind(at).await.unwrap(),
+        listener: port.listen(8).unwrap(),
         at,
     };
     let _session = manager.session().await;
@@ -158,9 +164,9 @@ async fn a_manager_that_is_not_there_is_told_why_and_called_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_endpoint_is_called_when_one_has_had_its_attempts() {
-    let (gone, manager) = (Manager::listen().await, Manager::listen().await);
-    let both = gone.endpoint("gone") + &manager.endpoint("nms") + "<max-attempts>1</max-attempts>";
-    drop(gone);
+    let ((_port, at), manager) = (deaf_port(), Manager::listen().await);
+    let gone = endpoint_at("gone", "127.0.0.1", at.port());
+    let both = gone + &manager.endpoint("nms") + "<max-attempts>1</max-attempts>";
     let mut device = Device::start().await;
     device.commit(&call_home(&both)).await;
     let _session = manager.session().await;

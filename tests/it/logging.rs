@@ -75,11 +75,17 @@ impl Logged {
 
     /// The messages of the audit, once one has these words.
     async fn audited(&mut self, words: &str) -> Vec<String> {
+        self.told("audit", words).await
+    }
+
+    /// The messages of a part, once one has these words.
+    async fn told(&mut self, part: &str, words: &str) -> Vec<String> {
+        let input = format!("<module>{part}</module><most>1000</most>");
         let mut pace = tokio::time::interval(std::time::Duration::from_millis(5));
         let waiting = async {
             loop {
                 pace.tick().await;
-                let log = self.read("<module>audit</module><most>1000</most>").await;
+                let log = self.read(&input).await;
                 let messages: Vec<_> = values(&log, "message")
                     .into_iter()
                     .map(str::to_owned)
@@ -263,5 +269,26 @@ async fn an_operator_may_not_read_the_log() {
         .unwrap();
     let errors = refused(session.session.rpc(&read_log("")).await);
     assert_eq!(errors[0].tag, "access-denied");
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn each_step_towards_the_cloud_is_told_at_debug_and_what_it_failed_at_at_info() {
+    let mut device = Logged::start().await;
+    let steps = logging("<module><name>tunnel</name><level>debug</level></module>");
+    assert!(device.edit("running", &steps).await.is_empty());
+    // Nobody listens there, and nobody else gets the port.
+    let refusing = tokio::net::TcpSocket::new_v4().unwrap();
+    refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = refusing.local_addr().unwrap().port();
+    let server = cloud_management(&format!(
+        "<server><domain>127.0.0.1</domain><port>{port}</port><password>$0${PASSWORD}</password></server>"
+    ));
+    assert!(device.edit("running", &server).await.is_empty());
+    let told = device.told("tunnel", "reason=connect-failed").await;
+    let told = told.join("\n");
+    assert!(told.contains("device_state=connecting"), "{told}");
+    assert!(told.contains(&format!("port={port}")), "{told}");
+    assert!(!told.contains(PASSWORD), "{told}");
     device.agent.stop().await;
 }
