@@ -234,6 +234,7 @@ impl Agent {
             users: known_users,
             limits: known_limits.clone(),
             serve: Arc::clone(&serve),
+            program: options.own_program(),
             shutdown: stopping.clone(),
         });
 

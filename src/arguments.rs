@@ -20,14 +20,17 @@ pub struct Arguments {
 pub enum Command {
     /// Runs the agent in the foreground
     Agent(Box<Options>),
-    /// Runs commands of the command line against the agent of this machine
+    /// The command line, with the agent of this machine: interactive, or with commands as arguments or on standard input
     Cli {
         /// Unix socket of the agent [default: tether.sock in the state directory, else in /run/tether]
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
         /// Command to run; several run in one session
-        #[arg(short, value_name = "COMMAND", required = true)]
+        #[arg(short, value_name = "COMMAND")]
         command: Vec<String>,
+        /// Speak with the agent over standard input, and with the user over the controlling terminal
+        #[arg(long, hide = true, conflicts_with_all = ["socket", "command"])]
+        session_on_stdin: bool,
     },
     /// Tells the agent what a DHCP client got on an interface; without a value: that it has nothing any more
     DhcpEvent {

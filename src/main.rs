@@ -1,6 +1,6 @@
 //! The binary: arguments to settings, settings to an agent or a command line.
 
-use std::io::{BufRead as _, Read as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use clap::Parser as _;
 use tether::agent::options::Options;
 use tether::agent::{Agent, AgentError};
 use tether::arguments::{Arguments, Command};
+use tether::cli;
 use tether::log::Log;
 use tether::model::settings::Secret;
 use tether::model::tree::heap;
@@ -18,7 +19,11 @@ use zeroize::Zeroizing;
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Agent(options) => agent(*options),
-        Command::Cli { socket, command } => cli(socket, &command),
+        Command::Cli {
+            socket,
+            command,
+            session_on_stdin,
+        } => cli(socket, &command, session_on_stdin),
         Command::DhcpEvent {
             interface,
             domain,
@@ -131,15 +136,33 @@ fn raise_descriptors() {
     }
 }
 
-fn cli(socket: Option<PathBuf>, commands: &[String]) -> Result<ExitCode, Failure> {
+fn cli(
+    socket: Option<PathBuf>,
+    commands: &[String],
+    session_on_stdin: bool,
+) -> Result<ExitCode, Failure> {
+    let runtime = small_runtime()?;
+    if session_on_stdin {
+        runtime.block_on(async { cli::shell::run(cli::inherit().await?).await })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let socket = socket_path(socket, "tether.sock")?;
-    let mut output = std::io::stdout();
-    let asked = tether::cli::run(&socket, commands, &mut output);
-    let all_done = small_runtime()?.block_on(asked)?;
-    Ok(if all_done {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    let all_done = runtime.block_on(async {
+        if !commands.is_empty() {
+            return cli::run(&socket, commands, &mut std::io::stdout()).await;
+        }
+        let mut session = cli::connect(&socket).await?;
+        if std::io::stdin().is_terminal() {
+            return cli::shell::run(session).await.map(|()| true);
+        }
+        let input = tokio::io::BufReader::new(tokio::io::stdin());
+        cli::script(&mut session, input, tokio::io::stdout(), false).await
+    })?;
+    // A thread that waits for standard input must not hold the exit up.
+    runtime.shutdown_background();
+    Ok(match all_done {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     })
 }
 

@@ -50,6 +50,10 @@ pub struct Options {
     /// Where the log goes: stderr, journald, /FILE, syslog, syslog:/SOCKET or syslog:ADDRESS:PORT [default: stderr]
     #[arg(long, value_name = "WHERE")]
     pub log_to: Option<Sink>,
+    /// Program of the agent, whose command line is the shell over SSH [default: the one that runs]
+    #[arg(skip)]
+    #[serde(skip)]
+    pub program: Option<PathBuf>,
     /// Command that the rpc system-restart runs (file only)
     #[arg(skip)]
     pub restart_command: Vec<String>,
@@ -110,6 +114,13 @@ pub enum OptionsError {
 }
 
 impl Options {
+    /// The program of the agent.
+    pub(super) fn own_program(&self) -> PathBuf {
+        // Without /proc there is no shell over SSH, and that is all.
+        let running = || std::env::current_exe().unwrap_or_default();
+        self.program.clone().unwrap_or_else(running)
+    }
+
     /// Fills what no argument gave from the file, if one is named.
     ///
     /// # Errors
@@ -144,6 +155,7 @@ impl Options {
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             log_to: self.log_to.or(file.log_to),
+            program: self.program,
             restart_command: file.restart_command,
             shutdown_command: file.shutdown_command,
         })

@@ -9,6 +9,7 @@ mod call_home;
 mod chaos;
 mod cloud;
 mod cloud_rules;
+mod command_line;
 mod commands;
 mod commit_table;
 mod connection_test;

@@ -57,12 +57,17 @@ pub(super) async fn run_session(
             source, "ssh channel ended: the client sends without regard to its window"
         );
     }
+    farewell(writer, (overflowed || failed).into()).await;
+    inbox.close();
+}
+
+/// Closes a channel with an exit status.
+pub(super) async fn farewell(writer: ChannelWriteHalf<Msg>, status: u32) {
     // Each of the three only fails if the connection is gone, and then there is nobody to tell.
     let farewell = async {
-        let _ = writer.exit_status((overflowed || failed).into()).await;
+        let _ = writer.exit_status(status).await;
         let _ = writer.eof().await;
         let _ = writer.close().await;
     };
     let _ = tokio::time::timeout(FAREWELL, farewell).await;
-    inbox.close();
 }

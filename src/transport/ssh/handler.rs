@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::channel::{drain, run_session};
+use super::command_line::{CommandLine, Terminal, Wanted};
 use super::inbox::Inbox;
 use super::line::Hangup;
 use super::login::{Login, Verdict};
@@ -31,6 +32,14 @@ const CLOSED_WINDOW: u32 = 2;
 const PACE: Duration = Duration::from_millis(50);
 /// Channels a connection may open in all its life: the library keeps a few KiB of each one that we close first.
 const CHANNELS_IN_ALL: usize = 4096;
+
+/// Characters of the name of a terminal's kind.
+const TERMINAL_KIND: usize = 64;
+
+/// Rows or columns of a terminal, within what the system counts with.
+fn cells(count: u32) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
 
 /// What the rest of the connection needs to know.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +65,18 @@ struct OpenChannel {
     inbox: Arc<Inbox>,
     /// Taken by the session when it begins.
     writer: Option<ChannelWriteHalf<Msg>>,
+    /// The kind of the client's terminal, if it has one, and its size.
+    terminal: Option<(String, watch::Sender<(u16, u16)>)>,
+}
+
+/// What runs on a channel.
+enum Service {
+    /// The subsystem `netconf`.
+    Netconf,
+    /// Commands of one request, or of the stream.
+    Commands(Option<String>),
+    /// What a client without a command wants: a shell if it has a terminal.
+    Shell,
 }
 
 impl Connection {
@@ -77,6 +98,19 @@ impl Connection {
         }
     }
 
+    fn begin_and_answer(
+        &mut self,
+        id: ChannelId,
+        service: Service,
+        session: &mut Session,
+    ) -> Result<(), ConnectionError> {
+        match self.begin_session(id, service) {
+            true => session.channel_success(id)?,
+            false => session.channel_failure(id)?,
+        }
+        Ok(())
+    }
+
     fn may_still_try(&self) -> Result<(), ConnectionError> {
         if self.login.is_exhausted() {
             return Err(ConnectionError::TooManyAttempts);
@@ -91,7 +125,7 @@ impl Connection {
             && self.channels_in_all < CHANNELS_IN_ALL
     }
 
-    fn begin_session(&mut self, id: ChannelId) -> bool {
+    fn begin_session(&mut self, id: ChannelId, service: Service) -> bool {
         let Some(user) = self.login.user() else {
             return false;
         };
@@ -115,14 +149,36 @@ impl Connection {
         };
         self.shared.counters.sessions.fetch_add(1, Relaxed);
         let running = Running::new(self.progress.clone());
-        let session = run_session(
-            self.shared.serve.clone(),
-            peer,
-            writer,
-            channel.inbox.clone(),
-        );
+        let (serve, inbox) = (self.shared.serve.clone(), channel.inbox.clone());
+        let terminal = channel.terminal.as_ref().map(|(kind, size)| Terminal {
+            kind: kind.clone(),
+            size: size.subscribe(),
+        });
+        let wanted = match (service, terminal) {
+            (Service::Netconf, _) => None,
+            (Service::Shell, Some(terminal)) => Some(Wanted::Shell(terminal)),
+            (Service::Shell, None) => Some(Wanted::commands(None, false)),
+            (Service::Commands(given), terminal) => {
+                Some(Wanted::commands(given, terminal.is_some()))
+            }
+        };
+        let program = self.shared.program.clone();
+        let shells = Arc::clone(&self.shared.shells);
         tokio::spawn(async move {
-            session.await;
+            match wanted {
+                None => run_session(serve, peer, writer, inbox).await,
+                Some(wanted) => {
+                    let line = CommandLine {
+                        serve,
+                        peer,
+                        writer,
+                        inbox,
+                        program,
+                        shells,
+                    };
+                    line.run(wanted).await;
+                }
+            }
             drop(running);
         });
         true
@@ -227,7 +283,12 @@ impl Handler for Connection {
         let inbox = Arc::new(Inbox::default());
         tokio::spawn(drain(reader, inbox.clone()));
         let writer = Some(writer);
-        self.channels.insert(id, OpenChannel { inbox, writer });
+        let opened = OpenChannel {
+            inbox,
+            writer,
+            terminal: None,
+        };
+        self.channels.insert(id, opened);
         reply.accept().await;
         Ok(())
     }
@@ -271,7 +332,7 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), ConnectionError> {
         // RFC 6242, section 3: the name is "netconf".
-        if name == "netconf" && self.begin_session(id) {
+        if name == "netconf" && self.begin_session(id, Service::Netconf) {
             session.channel_success(id)?;
         } else {
             let name: String = name.chars().take(64).collect();
@@ -283,21 +344,38 @@ impl Handler for Connection {
 
     // Without an answer of ours a client that asked for one would wait for ever.
 
-    fn shell_request(
+    async fn shell_request(
         &mut self,
         id: ChannelId,
         session: &mut Session,
-    ) -> impl Future<Output = Result<(), ConnectionError>> + Send {
-        refuse(id, session)
+    ) -> Result<(), ConnectionError> {
+        self.begin_and_answer(id, Service::Shell, session)
     }
 
-    fn exec_request(
+    async fn exec_request(
         &mut self,
         id: ChannelId,
-        _command: &[u8],
+        command: &[u8],
         session: &mut Session,
-    ) -> impl Future<Output = Result<(), ConnectionError>> + Send {
-        refuse(id, session)
+    ) -> Result<(), ConnectionError> {
+        let command = String::from_utf8_lossy(command).into_owned();
+        self.begin_and_answer(id, Service::Commands(Some(command)), session)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        id: ChannelId,
+        columns: u32,
+        rows: u32,
+        _width: u32,
+        _height: u32,
+        _session: &mut Session,
+    ) -> Result<(), ConnectionError> {
+        let channel = self.channels.get(&id);
+        if let Some((_, size)) = channel.and_then(|channel| channel.terminal.as_ref()) {
+            size.send_replace((cells(rows), cells(columns)));
+        }
+        Ok(())
     }
 
     fn env_request(
@@ -310,19 +388,24 @@ impl Handler for Connection {
         refuse(id, session)
     }
 
-    /// Granted and of no effect: the stream of a session is never cooked. Clients that start `ssh -tt -s` (scrapli) are
-    /// ended by the OpenSSH client if there is no terminal.
+    /// Of no effect on the stream of NETCONF, which is never cooked. Clients that start `ssh -tt -s` (scrapli) are ended by
+    /// the OpenSSH client if there is no terminal.
     async fn pty_request(
         &mut self,
         id: ChannelId,
-        _term: &str,
-        _columns: u32,
-        _rows: u32,
+        term: &str,
+        columns: u32,
+        rows: u32,
         _width: u32,
         _height: u32,
         _modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), ConnectionError> {
+        if let Some(channel) = self.channels.get_mut(&id) {
+            let kind = term.chars().take(TERMINAL_KIND).collect();
+            let size = watch::Sender::new((cells(rows), cells(columns)));
+            channel.terminal = Some((kind, size));
+        }
         session.channel_success(id)?;
         Ok(())
     }

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use crate::model::settings::Limits;
 mod admission;
 mod call;
 mod channel;
+mod command_line;
 mod connection;
 mod counters;
 mod handler;
@@ -73,6 +75,8 @@ pub struct SshParts {
     pub limits: watch::Receiver<Arc<Limits>>,
     /// Serves a session.
     pub serve: Serve,
+    /// The program of the agent, whose command line is the shell.
+    pub program: PathBuf,
     /// True when the agent stops.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -106,6 +110,9 @@ struct Shared {
     users: watch::Receiver<Arc<Users>>,
     limits: watch::Receiver<Arc<Limits>>,
     serve: Serve,
+    program: PathBuf,
+    /// Places for shells.
+    shells: Arc<Semaphore>,
     shutdown: watch::Receiver<bool>,
     counters: Arc<Counters>,
     throttle: Mutex<Throttle>,
@@ -139,6 +146,8 @@ impl SshServer {
             users: parts.users,
             limits: parts.limits,
             serve: parts.serve,
+            program: parts.program,
+            shells: Arc::new(Semaphore::new(command_line::SHELLS)),
             shutdown: parts.shutdown,
             counters: Arc::default(),
             throttle: Mutex::default(),

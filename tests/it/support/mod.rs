@@ -84,6 +84,7 @@ pub fn options(directory: &Path) -> Options {
         state_dir: Some(directory.to_owned()),
         ssh: vec!["127.0.0.1:0".parse().unwrap()],
         serial_number: Some(SERIAL.to_owned()),
+        program: Some(env!("CARGO_BIN_EXE_tether").into()),
         ..Options::default()
     }
 }

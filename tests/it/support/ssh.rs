@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use russh::client::{self, Handle};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
-use russh::{ChannelStream, client::Msg};
+use russh::{Channel, ChannelMsg, ChannelStream, client::Msg};
 use tether::protocol::client::Client;
 use tokio::net::TcpStream;
 
@@ -91,6 +91,34 @@ impl SshSession {
         }
     }
 
+    /// What a command shows, and its exit status.
+    pub async fn exec(self, command: &str) -> (String, u32) {
+        let mut channel = self.connection.channel_open_session().await.unwrap();
+        channel.exec(true, command).await.unwrap();
+        let (mut shown, mut status) = (Vec::new(), u32::MAX);
+        while let Some(message) = channel.wait().await {
+            match message {
+                ChannelMsg::Data { data } => shown.extend_from_slice(&data),
+                ChannelMsg::ExitStatus { exit_status } => status = exit_status,
+                _ => {}
+            }
+        }
+        (String::from_utf8(shown).unwrap(), status)
+    }
+
+    /// A shell on a terminal of this size.
+    pub async fn shell(&self, rows: u32, columns: u32) -> Shell {
+        let channel = self.connection.channel_open_session().await.unwrap();
+        let terminal = channel.request_pty(true, "xterm", columns, rows, 0, 0, &[]);
+        terminal.await.unwrap();
+        channel.request_shell(true).await.unwrap();
+        Shell {
+            channel,
+            unseen: String::new(),
+            status: None,
+        }
+    }
+
     async fn over(connection: Handle<Trusting>) -> Self {
         let stream = subsystem(&connection).await;
         Self {
@@ -104,6 +132,63 @@ impl SshSession {
         // An error is an end, too.
         let _ = soon(self.connection).await;
     }
+}
+
+/// A shell, as a person sees it.
+pub struct Shell {
+    channel: Channel<Msg>,
+    unseen: String,
+    status: Option<u32>,
+}
+
+impl Shell {
+    /// Types.
+    pub async fn send(&mut self, text: &str) {
+        self.channel.data(text.as_bytes()).await.unwrap();
+    }
+
+    /// Changes the size of the window.
+    pub async fn resize(&mut self, rows: u32, columns: u32) {
+        let changed = self.channel.window_change(columns, rows, 0, 0);
+        changed.await.unwrap();
+    }
+
+    /// Waits for a text; gives all that was shown up to its end, without the control sequences of the terminal.
+    pub async fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            let seen = plain(&self.unseen);
+            if let Some(at) = seen.find(text) {
+                let end = at + text.len();
+                self.unseen = seen[end..].to_owned();
+                return seen[..end].to_owned();
+            }
+            assert!(self.more().await, "{text:?} never came: {seen:?}");
+        }
+    }
+
+    /// Waits for the end; gives the exit status.
+    pub async fn end(mut self) -> Option<u32> {
+        while self.more().await {}
+        self.status
+    }
+
+    async fn more(&mut self) -> bool {
+        match self.channel.wait().await {
+            Some(ChannelMsg::Data { data }) => {
+                self.unseen.push_str(&String::from_utf8_lossy(&data));
+            }
+            Some(ChannelMsg::ExitStatus { exit_status }) => self.status = Some(exit_status),
+            Some(_) => {}
+            None => return false,
+        }
+        true
+    }
+}
+
+/// A text without control sequences; one that is not complete yet stays.
+fn plain(text: &str) -> String {
+    let sequences = regex::Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]|\r").unwrap();
+    sequences.replace_all(text, "").into_owned()
 }
 
 /// A channel with the subsystem on it.

@@ -52,10 +52,6 @@ async fn everything_but_the_subsystem_netconf_is_refused() {
     assert!(!answer(&mut channel).await);
     channel.agent_forward(true).await.unwrap();
     assert!(!answer(&mut channel).await);
-    channel.request_shell(true).await.unwrap();
-    assert!(!answer(&mut channel).await);
-    channel.exec(true, "reboot").await.unwrap();
-    assert!(!answer(&mut channel).await);
     // None of which spoils the channel.
     channel.request_subsystem(true, "netconf").await.unwrap();
     assert!(answer(&mut channel).await);

@@ -86,6 +86,7 @@ impl Stage {
             users: users_seen,
             limits: watch::channel(Arc::new(limits)).1,
             serve,
+            program: "/nonexistent".into(),
             shutdown,
         });
         Self {
