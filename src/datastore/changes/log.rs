@@ -10,6 +10,8 @@ use crate::model::tree::SharedDiff;
 const MOST: usize = 1024;
 /// Nodes of all of them together.
 const MOST_NODES: usize = 200_000;
+/// Octets of the values in all of them together: two of the largest messages.
+const MOST_OCTETS: usize = 32 << 20;
 
 /// What is at a place.
 #[derive(Clone, Debug)]
@@ -32,6 +34,7 @@ pub(super) struct Log {
     /// The number of the next change.
     next: u64,
     nodes: usize,
+    octets: usize,
 }
 
 impl Log {
@@ -44,20 +47,26 @@ impl Log {
     pub fn push(&mut self, of: Of, diff: SharedDiff) {
         self.next += 1;
         self.nodes += diff.nodes();
+        self.octets += diff.octets();
         self.changes.push_back(Arc::new(Change { of, diff }));
-        while self.changes.len() > MOST || self.nodes > MOST_NODES {
+        while self.is_full() {
             let Some(oldest) = self.changes.pop_front() else {
                 return;
             };
             self.nodes -= oldest.diff.nodes();
+            self.octets -= oldest.diff.octets();
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.changes.len() > MOST || self.nodes > MOST_NODES || self.octets > MOST_OCTETS
     }
 
     /// Counts a change that nobody listens to.
     pub fn skip(&mut self) {
         self.next += 1;
         self.changes.clear();
-        self.nodes = 0;
+        (self.nodes, self.octets) = (0, 0);
     }
 
     /// What is at a place.
@@ -82,8 +91,14 @@ mod tests {
     use crate::model::tree::Tree;
 
     fn diff(schema: Schema) -> SharedDiff {
-        let xml = r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><hostname>a</hostname></system>"#;
-        let tree = Tree::parse_config(schema, xml).unwrap();
+        diff_of(schema, "a")
+    }
+
+    fn diff_of(schema: Schema, contact: &str) -> SharedDiff {
+        let xml = format!(
+            r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><contact>{contact}</contact></system>"#
+        );
+        let tree = Tree::parse_config(schema, &xml).unwrap();
         Tree::new(schema).diff(&tree).unwrap().share()
     }
 
@@ -97,6 +112,21 @@ mod tests {
         assert!(matches!(log.at(0), Found::Lost { changes: 1 }));
         assert!(matches!(log.at(1), Found::Change(change) if change.of == Of::Running(1)));
         assert!(matches!(log.at(log.end()), Found::End));
+    }
+
+    #[test]
+    fn large_values_make_room_too_and_one_that_is_too_large_is_not_kept() {
+        let schema = Schema::load(&[]).unwrap();
+        let third = diff_of(schema, &"x".repeat(MOST_OCTETS / 3 - 100));
+        let mut log = Log::default();
+        for version in 0..4 {
+            log.push(Of::Running(version), third.clone());
+        }
+        assert!(matches!(log.at(0), Found::Lost { changes: 1 }));
+        log.push(Of::State, diff_of(schema, &"x".repeat(MOST_OCTETS + 1)));
+        assert!(matches!(log.at(0), Found::Lost { changes: 5 }));
+        log.push(Of::State, third);
+        assert!(matches!(log.at(5), Found::Change(_)));
     }
 
     #[test]

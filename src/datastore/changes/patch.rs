@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use quick_xml::escape::partial_escape;
 
-use super::record::{Entry, Fate, Key, Level, Record, Turn, Value, is_ordered};
-use crate::model::tree::{Anchor, NodeKind, SchemaNode};
+use super::record::{Entry, Fate, Key, Level, Record, Spot, Turn, Value, is_ordered};
+use crate::model::tree::{NodeKind, SchemaNode};
 
 /// A type of change (RFC 8641, typedef `change-type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Edit {
     pub operation: ChangeType,
     /// The node, as RFC 8040, section 3.5.3, writes it.
     pub target: String,
-    /// Of an entry that is inserted or moved.
+    /// Of an entry that is inserted or moved; none if it stands behind one that the subscriber may not see.
     pub place: Option<Where>,
     /// The node with all that is in it, as XML; of one that is created, inserted or replaced.
     pub value: Option<String>,
@@ -98,7 +98,11 @@ impl Writer<'_> {
                 _ if has_turns => {}
                 Fate::Created if entry.is_way && entry.below.is_void() => {}
                 Fate::Created => self.push(ChangeType::Create, target, None, Some(entry)),
-                Fate::Deleted => self.push(ChangeType::Delete, target, None, None),
+                Fate::Deleted | Fate::Passed => self.push(ChangeType::Delete, target, None, None),
+                // Nothing that is selected came again with it.
+                Fate::Replaced if entry.is_way && entry.below.is_void() => {
+                    self.push(ChangeType::Delete, target, None, None);
+                }
                 Fate::Replaced => self.push(ChangeType::Replace, target, None, Some(entry)),
             }
         }
@@ -116,39 +120,35 @@ impl Writer<'_> {
         let last: HashMap<&Key, usize> = coming.map(|(at, (key, _))| (key, at)).collect();
         for (at, (key, turn)) in level.turns.iter().enumerate() {
             let target = step(path, module, key);
-            let (anchor, operation) = match turn {
+            let (spot, operation) = match turn {
                 Turn::Deleted => {
                     self.push(ChangeType::Delete, target, None, None);
                     continue;
                 }
-                Turn::Inserted(anchor) => (anchor, ChangeType::Insert),
-                Turn::Moved(anchor) => (anchor, ChangeType::Move),
+                Turn::Inserted(spot) => (spot, ChangeType::Insert),
+                Turn::Moved(spot) => (spot, ChangeType::Move),
             };
-            let place = match anchor {
-                Anchor::First => Where::First,
-                Anchor::After(keys) => Where::After(step(path, module, &(key.0, keys.clone()))),
+            let place = match spot {
+                Spot::First => Some(Where::First),
+                Spot::After(keys) => Some(Where::After(step(path, module, &(key.0, keys.clone())))),
+                Spot::Unseen => None,
             };
             let entry = level.find(key).filter(|_| last.get(key) == Some(&at));
             match (operation, entry) {
                 (ChangeType::Insert, Some(entry)) if entry.fate == Fate::Created => {
-                    self.push(operation, target, Some(place), Some(entry));
+                    self.push(operation, target, place, Some(entry));
                 }
                 (ChangeType::Insert, _) => self.insert_bare(target, place, key),
-                _ => self.push(operation, target, Some(place), None),
+                _ => self.push(operation, target, place, None),
             }
         }
     }
 
     /// An entry that others stood behind before it went.
-    fn insert_bare(&mut self, target: String, place: Where, key: &Key) {
-        let bare = Entry {
-            key: key.clone(),
-            fate: Fate::Created,
-            value: key.1.first().cloned().map(Value::Text),
-            below: Level::default(),
-            is_way: false,
-        };
-        self.push(ChangeType::Insert, target, Some(place), Some(&bare));
+    fn insert_bare(&mut self, target: String, place: Option<Where>, key: &Key) {
+        let mut bare = Entry::new(key.clone());
+        bare.value = key.1.first().cloned().map(Value::Text);
+        self.push(ChangeType::Insert, target, place, Some(&bare));
     }
 
     fn push(
@@ -227,7 +227,7 @@ fn write(xml: &mut String, entry: &Entry, above: Option<SchemaNode>) {
 fn inside(xml: &mut String, level: &Level, above: SchemaNode) {
     for entry in &level.entries {
         let is_ordered = is_ordered(entry.key.0);
-        let is_there = !matches!(entry.fate, Fate::Gone | Fate::Deleted);
+        let is_there = !matches!(entry.fate, Fate::Gone | Fate::Deleted | Fate::Passed);
         let is_way = entry.is_way || entry.fate == Fate::Leads;
         if is_there && !is_ordered && !(is_way && entry.below.is_void()) {
             write(xml, entry, Some(above));
@@ -249,17 +249,18 @@ fn order(turns: &[(Key, Turn)]) -> Vec<&Key> {
         {
             order.remove(at);
         }
-        let anchor = match turn {
+        let spot = match turn {
             Turn::Deleted => continue,
-            Turn::Inserted(anchor) | Turn::Moved(anchor) => anchor,
+            Turn::Inserted(spot) | Turn::Moved(spot) => spot,
         };
-        let at = match anchor {
+        let at = match spot {
             // Lists beside one another do not mix: what is first of its own may stand behind others.
-            Anchor::First => order
+            Spot::First => order
                 .iter()
                 .position(|other| other.0 == key.0)
                 .unwrap_or(order.len()),
-            Anchor::After(keys) => {
+            Spot::Unseen => order.len(),
+            Spot::After(keys) => {
                 let is_anchor = |other: &&Key| other.0 == key.0 && other.1 == *keys;
                 order
                     .iter()

@@ -1,12 +1,13 @@
 //! What has changed since somebody was told last: differences put together, one change a node (RFC 8641, section 3.3).
 //!
 //! Of a node that changed several times the last change counts, even where it cancels out with those before: the receiver
-//! learns that something went on. Only of entries that the user orders all turns are kept, each of which may stand
+//! learns that something went on. What went and came again is another one in its place: the receiver has it already, so
+//! it cannot be created (RFC 8072, section 2.5). Only of entries that the user orders all turns are kept, each of which may stand
 //! where another one had put it.
 
 use std::collections::HashMap;
 
-use crate::model::tree::{Anchor, SchemaNode};
+use crate::model::tree::SchemaNode;
 
 /// A node among its siblings: its schema node, and the keys of a list entry or the value of a leaf-list entry.
 pub(super) type Key = (SchemaNode, Vec<String>);
@@ -16,6 +17,9 @@ pub(super) type Key = (SchemaNode, Vec<String>);
 pub struct Record {
     pub(super) top: Level,
     pub(super) nodes: usize,
+    pub(super) octets: usize,
+    /// An entry came to stand behind one that the subscriber may not see.
+    pub(super) is_misplaced: bool,
 }
 
 /// Changes below one node.
@@ -47,6 +51,8 @@ pub(super) enum Fate {
     Created,
     Deleted,
     Replaced,
+    /// It came and went again, which is told (RFC 8641, section 3.3).
+    Passed,
     /// It is not there and was not, as far as anybody was told.
     Gone,
 }
@@ -62,9 +68,20 @@ pub(super) enum Value {
 /// What became of an entry that the user orders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    Inserted(Anchor),
-    Moved(Anchor),
+    Inserted(Spot),
+    Moved(Spot),
     Deleted,
+}
+
+/// Where an entry comes to stand among those that the user orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spot {
+    /// Before all others.
+    First,
+    /// Behind the entry with these keys, or this value.
+    After(Vec<String>),
+    /// Behind one that the subscriber may not see.
+    Unseen,
 }
 
 /// Whether the user orders the entries; of state nobody does (RFC 7950, section 7.7.7).
@@ -82,6 +99,24 @@ impl Record {
     pub fn nodes(&self) -> usize {
         self.nodes
     }
+
+    /// The octets of all values that were put in; those that gave way to others count too.
+    pub fn octets(&self) -> usize {
+        self.octets
+    }
+
+    /// Whether an entry stands where the subscriber cannot be told, so that only all there is shows him the order.
+    pub fn is_misplaced(&self) -> bool {
+        self.is_misplaced
+    }
+}
+
+impl Value {
+    /// The octets of it.
+    pub fn len(&self) -> usize {
+        let (Self::Text(text) | Self::Element(text)) = self;
+        text.len()
+    }
 }
 
 impl Level {
@@ -91,7 +126,7 @@ impl Level {
             Fate::Gone => true,
             Fate::Leads => entry.below.is_void(),
             Fate::Created => entry.is_way && entry.below.is_void(),
-            Fate::Deleted | Fate::Replaced => false,
+            Fate::Deleted | Fate::Passed | Fate::Replaced => false,
         };
         self.turns.is_empty() && self.entries.iter().all(is_void)
     }
@@ -104,19 +139,19 @@ impl Level {
     /// Something below the node changed.
     pub fn lead(&mut self, key: Key) -> &mut Entry {
         let entry = self.entry(key);
-        if matches!(entry.fate, Fate::Deleted | Fate::Gone) {
-            entry.fate = Fate::Created;
+        if matches!(entry.fate, Fate::Deleted | Fate::Passed | Fate::Gone) {
+            entry.fate = entry.again();
         }
         entry
     }
 
     /// The node came into being. What was below it before is not there any more.
-    pub fn create(&mut self, key: Key, value: Option<Value>, anchor: Option<Anchor>) -> &mut Entry {
-        if let Some(anchor) = anchor {
-            self.turn(key.clone(), Turn::Inserted(anchor));
+    pub fn create(&mut self, key: Key, value: Option<Value>, spot: Option<Spot>) -> &mut Entry {
+        if let Some(spot) = spot {
+            self.turn(key.clone(), Turn::Inserted(spot));
         }
         let entry = self.entry(key);
-        entry.fate = Fate::Created;
+        entry.fate = entry.again();
         entry.value = value;
         entry.below = Level::default();
         entry
@@ -128,7 +163,11 @@ impl Level {
             self.turn(key.clone(), Turn::Deleted);
         }
         let entry = self.entry(key);
-        entry.fate = if is_new { Fate::Gone } else { Fate::Deleted };
+        entry.fate = match entry.fate {
+            _ if is_new => Fate::Gone,
+            Fate::Created | Fate::Passed => Fate::Passed,
+            _ => Fate::Deleted,
+        };
         entry.value = None;
         entry.below = Level::default();
     }
@@ -143,8 +182,8 @@ impl Level {
     }
 
     /// The node stands elsewhere among those that the user orders.
-    pub fn relocate(&mut self, key: Key, value: Option<Value>, anchor: Anchor) -> &mut Entry {
-        self.turn(key.clone(), Turn::Moved(anchor));
+    pub fn relocate(&mut self, key: Key, value: Option<Value>, spot: Spot) -> &mut Entry {
+        self.turn(key.clone(), Turn::Moved(spot));
         let entry = self.lead(key);
         entry.value = value;
         entry
@@ -154,8 +193,8 @@ impl Level {
     fn turn(&mut self, key: Key, turn: Turn) {
         let last = self.turns.last_mut().filter(|(last, _)| *last == key);
         match (last, turn) {
-            (Some((_, Turn::Inserted(own) | Turn::Moved(own))), Turn::Moved(anchor)) => {
-                *own = anchor;
+            (Some((_, Turn::Inserted(own) | Turn::Moved(own))), Turn::Moved(spot)) => {
+                *own = spot;
             }
             (_, turn) => self.turns.push((key, turn)),
         }
@@ -163,15 +202,35 @@ impl Level {
 
     fn entry(&mut self, key: Key) -> &mut Entry {
         let at = *self.places.entry(key.clone()).or_insert_with(|| {
-            self.entries.push(Entry {
-                key,
-                fate: Fate::Leads,
-                value: None,
-                below: Level::default(),
-                is_way: false,
-            });
+            self.entries.push(Entry::new(key));
             self.entries.len() - 1
         });
         &mut self.entries[at]
+    }
+}
+
+impl Entry {
+    /// A node of which nothing is known yet.
+    pub fn new(key: Key) -> Self {
+        Self {
+            key,
+            fate: Fate::Leads,
+            value: None,
+            below: Level::default(),
+            is_way: false,
+        }
+    }
+
+    /// Whether all that is in it now came after what was told last.
+    pub fn is_new(&self) -> bool {
+        matches!(self.fate, Fate::Created | Fate::Replaced)
+    }
+
+    /// Its fate when it comes into being: whoever was told of it has it still, unless its turns say that it went.
+    fn again(&self) -> Fate {
+        match self.fate {
+            Fate::Deleted | Fate::Replaced if !is_ordered(self.key.0) => Fate::Replaced,
+            _ => Fate::Created,
+        }
     }
 }

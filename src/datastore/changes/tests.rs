@@ -36,6 +36,7 @@ fn edits_of(trees: &[Tree], filter: Option<&str>) -> Vec<Edit> {
             filter: filter.as_ref(),
             unsettled: &Unsettled::default(),
             view: &mut |_| true,
+            sees_all: true,
         };
         record.take(&diff, &mut look);
     }
@@ -80,28 +81,113 @@ fn changes_of_a_created_entry_are_in_its_value() {
     assert!(!value.contains("two"), "{value}");
 }
 
+const KEYS: &str = r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><authentication><user><authorized-key/></user></authentication></system>"#;
+const KEY: &str = "<authorized-key><name>k</name><algorithm>x</algorithm><key-data>AAAA</key-data></authorized-key>";
+
+/// Users, each of a name and what is in it.
+fn users(all: &[(&str, &str)]) -> Tree {
+    let user = |(name, inside): &(&str, &str)| format!("<user><name>{name}</name>{inside}</user>");
+    let all: String = all.iter().map(user).collect();
+    system(&format!(
+        "<hostname>h</hostname><authentication>{all}</authentication>"
+    ))
+}
+
 #[test]
-fn an_entry_that_went_and_came_again_is_created_as_it_is_now() {
-    let user = |inside: &str| {
-        system(&format!(
-            "<hostname>h</hostname><authentication>{inside}</authentication>"
-        ))
-    };
-    let key = "<authorized-key><name>k</name><algorithm>x</algorithm><key-data>AAAA</key-data></authorized-key>";
-    let trees = [
-        user(&format!("<user><name>a</name>{key}</user>")),
-        system("<hostname>h</hostname>"),
-        user("<user><name>a</name></user>"),
-    ];
+fn an_entry_that_went_and_came_again_is_replaced_by_what_it_is_now() {
+    let trees = [users(&[("a", KEY)]), users(&[]), users(&[("a", "")])];
     let edits = edits_of(&trees, None);
-    assert_eq!(told(&edits), ["create user=a"]);
-    assert!(
-        !edits[0]
-            .value
-            .as_deref()
-            .unwrap()
-            .contains("authorized-key")
-    );
+    assert_eq!(told(&edits), ["replace user=a"]);
+    let value = edits[0].value.as_deref().unwrap();
+    assert!(!value.contains("authorized-key"), "{value}");
+    let trees = [
+        system("<hostname>h</hostname>"),
+        system(""),
+        system("<hostname>i</hostname>"),
+    ];
+    assert_eq!(told(&edits_of(&trees, None)), ["replace hostname"]);
+}
+
+#[test]
+fn what_an_entry_gets_after_it_came_again_is_in_its_value() {
+    let trees = [
+        users(&[("a", KEY)]),
+        users(&[]),
+        users(&[("a", "")]),
+        users(&[("a", KEY)]),
+        users(&[("a", &KEY.replace("AAAA", "AAAB"))]),
+    ];
+    for filter in [None, Some(KEYS)] {
+        let edits = edits_of(&trees, filter);
+        assert_eq!(told(&edits), ["replace user=a"]);
+        assert!(edits[0].value.as_deref().unwrap().contains("AAAB"));
+    }
+}
+
+#[test]
+fn what_came_and_went_is_told_and_is_created_when_it_comes_again() {
+    let trees = [
+        users(&[]),
+        users(&[("a", "")]),
+        users(&[]),
+        users(&[("a", KEY)]),
+    ];
+    assert_eq!(told(&edits_of(&trees[..3], None)), ["delete user=a"]);
+    assert_eq!(told(&edits_of(&trees, None)), ["create user=a"]);
+}
+
+#[test]
+fn an_entry_that_comes_again_without_what_is_selected_is_deleted() {
+    let trees = [users(&[("a", KEY)]), users(&[]), users(&[("a", "")])];
+    assert_eq!(told(&edits_of(&trees, Some(KEYS))), ["delete user=a"]);
+}
+
+#[test]
+fn an_entry_on_the_way_goes_only_with_something_that_is_selected() {
+    let trees = [users(&[("a", ""), ("b", KEY)]), users(&[])];
+    assert_eq!(told(&edits_of(&trees, Some(KEYS))), ["delete user=b"]);
+    let names = KEYS.replace("<authorized-key/>", "<name/>");
+    let all = ["delete user=a", "delete user=b"];
+    assert_eq!(told(&edits_of(&trees, Some(&names))), all);
+    let trees = [users(&[]), users(&[("a", "")]), users(&[])];
+    assert!(edits_of(&trees, Some(KEYS)).is_empty());
+}
+
+#[test]
+fn where_an_entry_stands_is_not_told_by_one_that_is_hidden() {
+    let trees = [search(&["hidden", "b"]), search(&["hidden", "a", "b", "c"])];
+    let diff = trees[0].diff(&trees[1]).unwrap().share();
+    let mut record = Record::default();
+    let mut look = Look {
+        filter: None,
+        unsettled: &Unsettled::default(),
+        view: &mut |node| node.text() != Some("hidden.example"),
+        sees_all: false,
+    };
+    record.take(&diff, &mut look);
+    assert!(record.is_misplaced());
+    let edits = record.edits(&[]);
+    let expected = [
+        "insert search=a.example",
+        "insert search=c.example after search=b.example",
+    ];
+    assert_eq!(told(&edits), expected);
+}
+
+#[test]
+fn the_octets_of_values_are_counted() {
+    let of = |length: usize| system(&format!("<contact>{}</contact>", "x".repeat(length)));
+    let diff = of(1000).diff(&of(100)).unwrap().share();
+    assert!((1100..1200).contains(&diff.octets()), "{}", diff.octets());
+    let mut record = Record::default();
+    let mut look = Look {
+        filter: None,
+        unsettled: &Unsettled::default(),
+        view: &mut |_| true,
+        sees_all: true,
+    };
+    record.take(&diff, &mut look);
+    assert_eq!(record.octets(), 100);
 }
 
 #[test]
@@ -122,20 +208,11 @@ fn a_filter_picks_its_part_of_a_difference() {
 
 #[test]
 fn an_entry_on_the_way_to_what_is_selected_comes_only_with_something_in_it() {
-    let users = |inside: &str| {
-        system(&format!(
-            "<hostname>h</hostname><authentication>{inside}</authentication>"
-        ))
-    };
-    let filter = r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><authentication><user><authorized-key/></user></authentication></system>"#;
-    let key = "<authorized-key><name>k</name><algorithm>x</algorithm><key-data>AAAA</key-data></authorized-key>";
     let trees = [
         system("<hostname>h</hostname>"),
-        users(&format!(
-            "<user><name>a</name></user><user><name>b</name>{key}</user>"
-        )),
+        users(&[("a", ""), ("b", KEY)]),
     ];
-    assert_eq!(told(&edits_of(&trees, Some(filter))), ["create user=b"]);
+    assert_eq!(told(&edits_of(&trees, Some(KEYS))), ["create user=b"]);
 }
 
 #[test]

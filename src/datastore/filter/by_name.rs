@@ -7,7 +7,8 @@ use crate::model::xml::Scope;
 use std::sync::{Arc, Mutex};
 
 impl Filter {
-    /// Whether it compares no value but those of keys.
+    /// Whether it compares no value but those of keys, and of lists that the user orders picks all or nothing: where an
+    /// entry of a part stands is not in its path.
     pub fn is_by_name(&self, schema: Schema) -> bool {
         level_is_by_name(&self.criteria, &tops(schema))
     }
@@ -42,6 +43,10 @@ fn level_is_by_name(criteria: &[Criterion], nodes: &[SchemaNode]) -> bool {
             Kind::Selection => true,
             Kind::Content(_) => about.all(|node| node.is_key()),
             Kind::Containment(inside) => about.all(|node| {
+                let is_ordered = node.is_user_ordered() && node.is_config();
+                if is_ordered && !selects_all(inside.iter()) {
+                    return false;
+                }
                 let children: Vec<_> = node.children().collect();
                 level_is_by_name(inside, &children)
             }),
@@ -192,8 +197,11 @@ mod tests {
     fn a_filter_that_compares_values_other_than_keys_is_not_by_name() {
         assert!(by_name("<hostname/>"));
         assert!(by_name(
-            "<dns-resolver><server><name>a</name><udp-and-tcp/></server></dns-resolver>"
+            "<authentication><user><name>a</name><authorized-key/></user></authentication>"
         ));
+        assert!(by_name("<dns-resolver><server/></dns-resolver>"));
+        let part = "<server><name>a</name><udp-and-tcp/></server>";
+        assert!(!by_name(&format!("<dns-resolver>{part}</dns-resolver>")));
         assert!(!by_name("<hostname>a</hostname>"));
         let inner = "<server><udp-and-tcp><port>53</port></udp-and-tcp></server>";
         assert!(!by_name(&format!("<dns-resolver>{inner}</dns-resolver>")));

@@ -185,15 +185,28 @@ impl<'a> Node<'a> {
         }
         None
     }
-    /// Has the canonical values of all metadata annotations made.
-    pub(super) fn settle_annotations(&self) {
+    /// Has the canonical values of all metadata annotations made; the octets of them.
+    pub(super) fn settle_annotations(&self) -> usize {
+        let mut octets = 0;
         let mut meta = self.get().meta;
         while !meta.is_null() {
             // SAFETY: the list belongs to the live node.
             unsafe {
-                ffi::lyd_value_get_canonical(super::context_of(self.raw), &(*meta).value);
+                let text =
+                    ffi::lyd_value_get_canonical(super::context_of(self.raw), &(*meta).value);
+                if !text.is_null() {
+                    octets += CStr::from_ptr(text).count_bytes();
+                }
                 meta = (*meta).next;
             }
+        }
+        octets
+    }
+    /// The octets of its own value.
+    pub(super) fn octets(&self) -> usize {
+        match self.kind() {
+            NodeKind::Any => self.plain_xml().len(),
+            _ => self.text().map_or(0, str::len),
         }
     }
     /// The node and everything below it as one XML element, without metadata annotations.

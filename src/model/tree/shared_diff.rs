@@ -7,6 +7,7 @@ use super::{Diff, Node, Op, Snapshot};
 pub struct SharedDiff {
     tree: Snapshot,
     nodes: usize,
+    octets: usize,
 }
 
 /// Where an entry of a list or leaf-list that the user orders comes to stand.
@@ -23,10 +24,14 @@ impl Diff {
     pub fn share(self) -> SharedDiff {
         let nodes = self.0.roots().flat_map(|root| root.descendants());
         // Their annotations are read once, too, so that nothing is left to be cached in them.
-        let nodes = nodes.inspect(|node| node.settle_annotations()).count();
+        let (nodes, octets) = nodes.fold((0, 0), |(nodes, octets), node| {
+            let annotations = node.settle_annotations();
+            (nodes + 1, octets + annotations + node.octets())
+        });
         SharedDiff {
             tree: Snapshot::new(self.0),
             nodes,
+            octets,
         }
     }
 }
@@ -40,6 +45,11 @@ impl SharedDiff {
     /// How many nodes it has.
     pub fn nodes(&self) -> usize {
         self.nodes
+    }
+
+    /// The octets of the values that it has, those before included.
+    pub fn octets(&self) -> usize {
+        self.octets
     }
 
     /// What it says of one of its nodes; none where that follows from a node above.

@@ -29,6 +29,8 @@ use crate::model::tree::{Node, SchemaNode, Tree};
 
 /// Nodes of a record; if more changed, all there is tells as much.
 const MOST_NODES: usize = 100_000;
+/// Octets of its values, for the same reason.
+const MOST_OCTETS: usize = 16 << 20;
 
 /// See the module.
 pub(super) struct OnChange {
@@ -172,6 +174,7 @@ impl OnChange {
                     filter: None,
                     unsettled: &settled,
                     view: &mut |_| true,
+                    sees_all: true,
                 };
                 self.record.take(&diff, &mut everything);
             }
@@ -256,13 +259,16 @@ impl OnChange {
                     filter: filter.as_ref(),
                     unsettled: &self.unsettled,
                     view: &mut view,
+                    sees_all,
                 };
                 self.record.take(&change.diff, &mut look);
             }
         }
         let after = self.record.nodes();
-        if after > MOST_NODES {
+        if after > MOST_NODES || self.record.octets() > MOST_OCTETS {
             self.record = Record::default();
+            self.missed(terms);
+        } else if self.record.is_misplaced() {
             self.missed(terms);
         }
         after > before

@@ -176,7 +176,7 @@ async fn what_cancels_out_within_a_dampening_period_is_told_all_the_same() {
     change(&mut manager, &operate("delete", "contact")).await;
     let expected = pairs(&[
         ("replace", LOCATION),
-        ("create", "/ietf-system:system/hostname"),
+        ("replace", "/ietf-system:system/hostname"),
         ("delete", CONTACT),
     ]);
     assert_eq!(changes(&mut listener).await, expected);
@@ -394,6 +394,44 @@ async fn what_a_user_may_not_read_is_pruned_from_every_update() {
     let guess = xpath("/sys:system[sys:contact='other']/sys:location");
     establish(&mut bob, &(datastore("running") + &guess + &on_change(""))).await;
     assert_eq!(update(&mut bob).await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_behind_a_hidden_one_does_not_tell_its_name() {
+    let path = r#"<path xmlns:s="urn:ietf:params:xml:ns:yang:ietf-system">/s:system/s:dns-resolver/s:server[s:name='hidden']</path>"#;
+    let device = with_rules(&rule("no-server", path, "deny")).await;
+    let mut manager = device.login("admin").await;
+    let server = |name: &str, attributes: &str| {
+        let address = "<udp-and-tcp><address>192.0.2.1</address></udp-and-tcp>";
+        let server = format!("<server {attributes}><name>{name}</name>{address}</server>");
+        system(&format!("<dns-resolver>{server}</dns-resolver>"))
+    };
+    for name in ["hidden", "last"] {
+        change(&mut manager, &server(name, "")).await;
+    }
+    let mut bob = device.login("bob").await;
+    establish(&mut bob, &running("")).await;
+    update(&mut bob).await;
+    let mut other = device.login("bob").await;
+    establish(&mut other, &running("<sync-on-start>false</sync-on-start>")).await;
+    let behind = r#"xmlns:y="urn:ietf:params:xml:ns:yang:1" xmlns:s="urn:ietf:params:xml:ns:yang:ietf-system" y:insert="after" y:key="[s:name='hidden']""#;
+    change(&mut manager, &server("first", behind)).await;
+    // Only all there is shows where it stands.
+    let all = update(&mut bob).await;
+    assert!(!all.contains("hidden"), "{all}");
+    assert!(
+        all.find("first").unwrap() < all.find("last").unwrap(),
+        "{all}"
+    );
+    // He has forbidden that.
+    let told = told(&mut other).await;
+    assert!(!told.contains("hidden"), "{told}");
+    assert!(told.contains("<incomplete-update/>"), "{told}");
+    let edits = edits(&told);
+    assert_eq!(
+        (edits[0].operation.as_str(), &edits[0].place),
+        ("insert", &None)
+    );
 }
 
 #[tokio::test(start_paused = true)]
