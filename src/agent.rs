@@ -9,6 +9,7 @@ mod events;
 mod first_start;
 mod guard;
 mod logging;
+mod metrics;
 pub mod options;
 mod restore;
 mod sealer;
@@ -60,7 +61,7 @@ use call_home::CallHome;
 use command::SystemCommand;
 use control::Asked;
 use discovery::Discovery;
-use events::{ConfiguredSubscriptions, EventStreams, Hearing, LossState, Streams};
+use events::{EventStreams, Hearing, LossState, Streams, Subscribed};
 use guard::CommitGuardState;
 use logging::{Levels, ReadLog};
 use options::{Options, OptionsError};
@@ -123,11 +124,20 @@ pub enum AgentError {
         /// Why.
         source: io::Error,
     },
+    /// The address of the metrics cannot be used.
+    #[error("no metrics on {address} (--metrics): {source}")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// An agent that runs.
 pub struct Agent {
     addresses: Vec<SocketAddr>,
+    metrics: Option<SocketAddr>,
     socket: PathBuf,
     control: PathBuf,
     made_password: Option<Zeroizing<String>>,
@@ -178,13 +188,12 @@ impl Agent {
         let services = Services::new();
         let (hearing, mut announce) = Hearing::open(schema, &store)?;
         let discovery = Discovery::start(&stopping);
-        let told = hearing.events.stream.clone();
-        let beside = (&services, &discovery);
-        let mut setup = tunnel_setup(schema, &device, &loaded, &store, beside, told);
+        let beside = (&services, &discovery, &hearing.events.stream);
+        let mut setup = tunnel_setup(schema, &device, &loaded, &store, beside);
         restore::tell(taken_back, &mut announce, &mut setup.record);
         let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
         let standing = tunnel.standing();
-        let cloud = CloudConnection::new(tunnel, schema, Arc::clone(&key));
+        let cloud = CloudConnection::new(tunnel.clone(), schema, Arc::clone(&key));
 
         let (users, known_users) = Watched::new(paths::AUTHENTICATION, watched::users);
         let (limits, known_limits) = Watched::new(paths::LIMITS, watched::limits);
@@ -197,7 +206,7 @@ impl Agent {
             subscribers: vec![
                 Box::new(users),
                 Box::new(limits),
-                Box::new(ConfiguredSubscriptions),
+                Box::new(Subscribed(hearing.events.subscriptions.clone())),
                 Box::new(cloud.clone()),
                 Box::new(discovery.listed),
                 Box::new(called),
@@ -248,13 +257,15 @@ impl Agent {
         parts.spawn(services.run(ssh.clone()));
         parts.spawn(call_home.run(ssh.clone(), stopping.clone()));
         parts.spawn(async move { ssh.run(doors.listeners).await });
+        let measured = (&server, &hearing.events, tunnel);
+        metrics::serve(doors.metrics, measured, &mut parts, &stopping);
         hearing.run(&mut parts, server.clone(), known_limits, &stopping);
-        parts.spawn(async move { drop(owner.await) });
-        for task in discovery.tasks.into_iter().chain([driver]) {
+        for task in discovery.tasks.into_iter().chain([driver, owner]) {
             parts.spawn(async move { drop(task.await) });
         }
         Ok(Self {
             addresses: doors.addresses,
+            metrics: doors.metrics_address,
             socket: doors.socket,
             control: doors.control_socket,
             made_password,
@@ -267,6 +278,11 @@ impl Agent {
     /// Where NETCONF over SSH is served, with the real ports.
     pub fn ssh_addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where the metrics are served, with the real port.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// The local socket.
@@ -314,6 +330,8 @@ struct Doors {
     socket: PathBuf,
     control: ControlServer,
     control_socket: PathBuf,
+    metrics: Option<metrics::Door>,
+    metrics_address: Option<SocketAddr>,
 }
 
 impl Doors {
@@ -325,6 +343,7 @@ impl Doors {
         };
         let socket = path(&options.socket, SOCKET_FILE);
         let control_socket = path(&options.control, CONTROL_FILE);
+        let metrics = metrics::Door::open(options.metrics).await?;
         Ok(Self {
             listeners,
             addresses,
@@ -333,6 +352,8 @@ impl Doors {
             socket,
             control: ControlServer::bind(&control_socket).await?,
             control_socket,
+            metrics_address: metrics.as_ref().map(metrics::Door::address),
+            metrics,
         })
     }
 }
@@ -447,13 +468,13 @@ fn tunnel_setup(
     device: &Device,
     loaded: &Loaded,
     store: &Arc<Store>,
-    (services, discovery): (&Services, &Discovery),
-    stream: Stream,
+    (services, discovery, stream): (&Services, &Discovery, &Stream),
 ) -> tunnel::driver::Setup {
     let stored = loaded
         .meta
         .get(tunnel::RECORD_KEY)
         .map_or(&[][..], Vec::as_slice);
+    let stream = stream.clone();
     tunnel::driver::Setup {
         seed: rand::random(),
         identity: Identity {

@@ -272,18 +272,21 @@ fn write(stream: &Stream, names: &StreamLeaves, into: &mut Tree) -> Result<(), R
     }
 }
 
-/// Refuses configured subscriptions, which the list of ietf-subscribed-notifications would hold even without the feature.
-pub(super) struct ConfiguredSubscriptions;
+/// Refuses configured subscriptions, which the list of ietf-subscribed-notifications would hold even without the feature,
+/// and has the others go along with configured filters.
+pub(super) struct Subscribed(pub Registry);
 
-impl ConfigSubscriber for ConfiguredSubscriptions {
+impl ConfigSubscriber for Subscribed {
     fn reads(&self) -> Option<Vec<&'static str>> {
-        Some(vec![paths::SUBSCRIPTIONS])
+        let mut reads = self.0.reads()?;
+        reads.push(paths::SUBSCRIPTIONS);
+        Some(reads)
     }
 
     fn prepare(&mut self, change: &Change<'_>) -> Result<Box<dyn Prepared>, RpcError> {
         let all = change.new.find(paths::SUBSCRIPTIONS);
         let Some(first) = all.and_then(|all| all.children().next()) else {
-            return Ok(Box::new(|| {}));
+            return self.0.prepare(change);
         };
         let words = "subscriptions cannot be configured here: a session establishes its own";
         Err(RpcError::application(ErrorTag::OperationNotSupported, words).at(first.path()))

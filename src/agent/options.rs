@@ -41,6 +41,9 @@ pub struct Options {
     /// Keep running only by a copy to the startup datastore (RFC 6241, section 8.7)
     #[arg(long)]
     pub startup_datastore: bool,
+    /// Address of the metrics for Prometheus, /metrics over HTTP [default: none]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics: Option<SocketAddr>,
     /// Least level that is logged: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -152,6 +155,7 @@ impl Options {
             factory_default: self.factory_default.or(file.factory_default),
             yang: first(self.yang, file.yang),
             startup_datastore: self.startup_datastore || file.startup_datastore,
+            metrics: self.metrics.or(file.metrics),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
             log_to: self.log_to.or(file.log_to),

@@ -301,13 +301,19 @@ impl Owner {
             Job::Read(look) => drop(contained(|| look(&self.datastore))),
             Job::End(session) => self.datastore.end_session(session),
             Job::Write(change, answer, length) => {
+                let begun = Instant::now();
                 let change = || change(&mut self.datastore);
                 let done = contained(|| match length {
                     Length::Brief => change(),
                     Length::Long => aside(change),
                 });
                 match done {
-                    Some(Ok(step)) => return self.proceed(step, Some(answer)),
+                    Some(Ok(step)) => {
+                        if let Step::Store(_) = step {
+                            took("prepare", begun);
+                        }
+                        return self.proceed(step, Some(answer));
+                    }
                     Some(Err(errors)) => drop(answer.send(Err(errors))),
                     None => drop(answer.send(Err(broken_off().into()))),
                 }
@@ -333,7 +339,7 @@ impl Owner {
                 return Some(self.store_step(staged, answer));
             }
             Step::Store(staged) => {
-                self.datastore.complete(*staged, now());
+                self.complete(*staged);
                 reply(answer, Ok(()));
             }
         }
@@ -345,10 +351,12 @@ impl Owner {
         let beside = staged.beside.clone();
         let store = Arc::clone(&self.store);
         let task = tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
             match record {
                 Some(record) => store.commit(&record, &beside)?,
                 None => store.put_meta(&beside)?,
             }
+            took("store", begun);
             // Asked here, since it waits for whoever writes at the moment.
             Ok(store.is_snapshot_due())
         });
@@ -389,9 +397,15 @@ impl Owner {
             source = by.source,
             "committed"
         );
-        self.datastore.complete(*staged, now());
+        self.complete(*staged);
         reply(answer, Ok(()));
         (is_snapshot_due && self.datastore.may_snapshot()).then(|| self.snapshot())
+    }
+
+    fn complete(&mut self, staged: Staged) {
+        let begun = Instant::now();
+        self.datastore.complete(staged, now());
+        took("apply", begun);
     }
 
     fn settle(&self) -> Storing {
@@ -411,6 +425,11 @@ impl Owner {
         });
         Storing { task, commit: None }
     }
+}
+
+/// Measures a phase of a commit.
+fn took(phase: &'static str, begun: Instant) {
+    metrics::histogram!("tether_commit_duration_seconds", "phase" => phase).record(begun.elapsed());
 }
 
 /// Keeps a panic to the one request that met it: the datastore goes on for all others. A change takes effect by its

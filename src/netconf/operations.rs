@@ -22,6 +22,14 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Its name in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Local => "local",
+        }
+    }
+
     /// The identity of ietf-netconf-monitoring's `transport`, with its module.
     pub fn identity(self) -> &'static str {
         match self {

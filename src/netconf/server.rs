@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
+use metrics::{counter, histogram};
 use tokio::sync::watch;
 
 use super::audit::Request;
 use super::clock::WallClock;
 use super::evaluator::Evaluator;
-use super::operations::{Control, EndReason, Opened, Operations, Peer, SessionId, Statistics};
+use super::operations::{
+    Control, EndReason, Opened, Operations, Peer, SessionId, Statistics, Transport,
+};
 use super::ops::monitoring::{Monitoring, SessionState};
 use super::ops::{
     self, capabilities, is_about_subscriptions, is_brief, looks_at_candidate, only_looks, permit,
@@ -184,6 +187,17 @@ impl Server {
         }
     }
 
+    /// How many sessions are open, by transport.
+    pub fn sessions_by_transport(&self) -> [(&'static str, usize); 2] {
+        let sessions = self.sessions();
+        let of = |transport: Transport| {
+            let open = sessions.open.values();
+            let its = open.filter(|open| open.peer.transport == transport);
+            (transport.as_str(), its.count())
+        };
+        [Transport::Ssh, Transport::Local].map(of)
+    }
+
     /// Ends every session: the agent stops.
     pub fn end_all_sessions(&self) {
         for open in self.sessions().open.values() {
@@ -206,6 +220,18 @@ impl Server {
         let open = open
             .ok_or_else(|| RpcError::protocol(ErrorTag::OperationFailed, "the session is over"))?;
         Ok(open.author(session))
+    }
+
+    /// Does an operation, which leaves a record if it changes something.
+    async fn carry_out(&self, session: SessionId, rpc: Rpc) -> Result<Reply, Errors> {
+        let caller = self.author(session)?;
+        let Some(request) = Request::of(self.0.schema, &rpc) else {
+            return self.perform(caller, rpc).await;
+        };
+        let (user, source) = (caller.user.clone(), self.source(session));
+        let outcome = self.perform(caller, rpc).await;
+        request.tell(session, &user, source.as_deref(), &outcome);
+        outcome
     }
 
     /// Where a session comes from, as far as it is known.
@@ -368,14 +394,19 @@ impl Operations for Server {
     }
 
     async fn execute(&self, session: SessionId, rpc: Rpc) -> Result<Reply, Errors> {
-        let caller = self.author(session)?;
-        let Some(request) = Request::of(self.0.schema, &rpc) else {
-            return self.perform(caller, rpc).await;
+        let operation = match &rpc {
+            // What the client calls it is no label.
+            Rpc::Other { .. } => "other".to_owned(),
+            known => known.name().to_owned(),
         };
-        let (user, source) = (caller.user.clone(), self.source(session));
-        let outcome = self.perform(caller, rpc).await;
-        request.tell(session, &user, source.as_deref(), &outcome);
-        outcome
+        let begun = Instant::now();
+        let done = self.carry_out(session, rpc).await;
+        histogram!("tether_netconf_rpc_duration_seconds", "operation" => operation.clone())
+            .record(begun.elapsed());
+        let outcome = if done.is_ok() { "ok" } else { "error" };
+        counter!("tether_netconf_rpcs_total", "operation" => operation, "outcome" => outcome)
+            .increment(1);
+        done
     }
 
     fn close(&self, session: SessionId, reason: EndReason) {
@@ -387,6 +418,7 @@ impl Operations for Server {
                 reason = reason.as_str(),
                 "session ended"
             );
+            counter!("tether_netconf_session_ends_total", "reason" => reason.as_str()).increment(1);
             sessions.statistics = sessions.statistics.plus(open.control.statistics());
             let killed_by = match reason {
                 EndReason::Killed { by } => Some(by),

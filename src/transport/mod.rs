@@ -14,6 +14,7 @@ pub use crate::netconf::session::{Owed, Peer, Transport};
 pub mod call_home;
 pub mod control;
 pub mod local;
+pub mod metrics;
 pub mod socket;
 pub mod ssh;
 

@@ -11,6 +11,7 @@ mod gate;
 mod handle;
 mod line;
 mod lines;
+mod meter;
 mod saver;
 mod service_line;
 mod steps;
@@ -46,6 +47,7 @@ use handle::{clocks, telemetry};
 pub use line::Identity;
 use line::{Device, Order, Request};
 use lines::Lines;
+use meter::Meter;
 use saver::{Stored, Version};
 
 /// Commands that wait; a commit that finds no room is refused.
@@ -153,6 +155,7 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         stored,
         telemetry,
         announce: setup.announce,
+        meter: Meter::new(Instant::now().into_std()),
     };
     let handle = Handle::new(commands, watched, test, stands, findings, modules, clock);
     let (passed, admitted) = mpsc::channel(1);
@@ -216,6 +219,7 @@ struct Driver {
     stored: watch::Receiver<u64>,
     telemetry: Arc<Telemetry>,
     announce: Announce,
+    meter: Meter,
 }
 
 impl Driver {
@@ -304,9 +308,11 @@ impl Driver {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let mut status = self.tunnel.status();
         status.discovered = self.discovered_status();
+        let now = Instant::now().into_std();
+        self.meter.observe(&self.status.borrow(), &status, now);
         self.status.send_if_modified(|published| {
             let changed = **published != status;
             if changed {

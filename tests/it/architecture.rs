@@ -35,6 +35,7 @@ const WAITING: &[&str] = &[
     "transport/control.rs",
     "transport/control/",
     "transport/local.rs",
+    "transport/metrics.rs",
     "transport/socket.rs",
     "transport/ssh/",
     "cli/",

@@ -25,6 +25,7 @@ mod isolation;
 mod logging;
 mod machine;
 mod messages;
+mod metrics;
 mod monitoring;
 mod nacm;
 mod netconf;

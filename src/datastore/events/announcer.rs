@@ -16,6 +16,9 @@ use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::tree::Tree;
 
+/// Octets of a difference that are kept for those who may not see all of it; of a larger one they are told that there was
+/// one.
+const ABOUT: usize = 1 << 20;
 /// Announcements that wait to be put in words.
 const QUEUE: usize = 1024;
 
@@ -91,7 +94,15 @@ impl Announcer {
                 let mut tree = notices::config_change(self.schema, by, Target::Running)?;
                 notices::list_edits(&mut tree, diff, everything)?;
                 audit(by, &tree);
-                (tree, Some(diff.to_text()))
+                let about = diff.to_text();
+                (
+                    tree,
+                    Some(
+                        Some(about)
+                            .filter(|about| about.len() <= ABOUT)
+                            .unwrap_or_default(),
+                    ),
+                )
             }
             What::StartupReplaced => (
                 notices::config_change(self.schema, by, Target::Startup)?,

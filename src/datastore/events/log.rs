@@ -124,7 +124,10 @@ impl Log {
     }
 
     fn trim(&mut self) {
-        while self.events.len() > self.bounds.events || self.octets > self.bounds.octets {
+        let is_over =
+            |log: &Self| log.events.len() > log.bounds.events || log.octets > log.bounds.octets;
+        // The newest is for those who listen, however large it is.
+        while self.events.len() > 1 && is_over(self) {
             let Some(oldest) = self.events.pop_front() else {
                 return;
             };
@@ -194,6 +197,11 @@ mod tests {
         });
         assert_eq!(log.start(), Place(3));
         assert_eq!(log.aged(), Some(at(2)));
+        log.set_bounds(Bounds {
+            events: 10,
+            octets: 1,
+        });
+        assert_eq!(log.start(), Place(3), "it is still to be heard of");
     }
 
     #[test]

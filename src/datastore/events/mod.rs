@@ -85,7 +85,8 @@ pub struct Event {
     pub at: SystemTime,
     /// The notification as XML: one element with the declarations it needs.
     pub xml: String,
-    /// What it is about where that has to be asked for access control: the text of a difference.
+    /// What it is about where that has to be asked for access control: the text of a difference, empty if that would be too
+    /// large.
     pub about: Option<String>,
     is_kept: AtomicBool,
     content: Mutex<Option<Snapshot>>,

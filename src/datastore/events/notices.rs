@@ -85,7 +85,7 @@ pub fn config_change(schema: Schema, by: &Author, target: Target) -> Result<Tree
 /// # Errors
 /// A value that the module refuses.
 pub fn list_edits(notice: &mut Tree, diff: &Diff, view: View<'_>) -> Result<bool, RpcError> {
-    notice.retain(&mut |node| node.name() != "edit");
+    hide_edits(notice);
     let edits = edits(diff, view);
     for (position, edit) in edits.iter().enumerate() {
         let entry = format!("{}/edit[{}]", paths::CONFIG_CHANGE, position + 1);
@@ -97,6 +97,11 @@ pub fn list_edits(notice: &mut Tree, diff: &Diff, view: View<'_>) -> Result<bool
         notice.set(&format!("{entry}/operation"), Some(edit.operation))?;
     }
     Ok(!edits.is_empty())
+}
+
+/// Leaves of a `netconf-config-change` that there was a change.
+pub fn hide_edits(notice: &mut Tree) {
+    notice.retain(&mut |node| node.name() != "edit");
 }
 
 struct Edit {

@@ -177,7 +177,9 @@ impl Event {
     /// not read.
     fn pruned(&self, tree: &Snapshot, reader: &Reader, nacm: &Nacm) -> Result<Seen, Errors> {
         let mut copy = tree.duplicate();
-        if let Some(about) = &self.about {
+        if self.about.as_deref() == Some("") {
+            notices::hide_edits(&mut copy);
+        } else if let Some(about) = &self.about {
             let diff = Diff::parse(tree.schema(), about)?;
             if !notices::list_edits(&mut copy, &diff, &mut nacm.view(&reader.author))? {
                 return Ok(Seen::Nothing);

@@ -140,11 +140,10 @@ fn select(view: &View, filter: &EventFilter, names: &Names) -> Result<Selection,
         EventFilter::Named(name) => {
             let running = view.snapshot(Target::Running);
             let filters = running.find(paths::FILTERS);
-            let mut filters = filters.iter().flat_map(|filters| filters.children());
-            let is_it = |filter: &Node<'_>| {
-                filter.name() == names.list && filter.child_value(names.key).as_ref() == Some(name)
-            };
-            let Some(found) = filters.find(is_it) else {
+            let found = filters
+                .as_ref()
+                .and_then(|filters| named(filters, name, names));
+            let Some(found) = found else {
                 let words = format!("no filter \"{name}\" is configured");
                 return Err(unsupported("filter-unavailable", &words));
             };
@@ -152,6 +151,26 @@ fn select(view: &View, filter: &EventFilter, names: &Names) -> Result<Selection,
         }
     };
     selection.map_err(|error| unsupported("filter-unsupported", &error.message))
+}
+
+fn named<'a>(filters: &Node<'a>, name: &str, names: &Names) -> Option<Node<'a>> {
+    let is_it = |filter: &Node<'_>| {
+        filter.name() == names.list && filter.child_value(names.key).as_deref() == Some(name)
+    };
+    filters.children().find(is_it)
+}
+
+/// The configured filter for events of this name.
+pub fn stream_filter<'a>(filters: &Node<'a>, name: &str) -> Option<Node<'a>> {
+    named(filters, name, &STREAM_FILTERS)
+}
+
+/// What it selects; an empty one everything.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn stream_selection(schema: Schema, filter: &Node<'_>) -> Result<Selection, RpcError> {
+    configured(schema, filter, &STREAM_FILTERS)
 }
 
 /// What a configured filter selects; an empty one everything.

@@ -1,5 +1,6 @@
 //! A subscription of a session: what of a stream goes to whom.
 
+mod filters;
 mod message;
 pub mod push;
 mod registry;
@@ -9,6 +10,7 @@ mod sight;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use metrics::{Counter, counter};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep_until};
 
@@ -79,6 +81,8 @@ pub struct Subscription {
     replay_until: Option<Place>,
     stop: Option<SystemTime>,
     is_over: bool,
+    sent: Counter,
+    excluded: Counter,
 }
 
 /// How it came about.
@@ -145,6 +149,8 @@ impl Subscription {
             stream,
             stop,
             is_over: false,
+            sent: counter!("tether_notifications_total", "outcome" => "sent"),
+            excluded: counter!("tether_notifications_total", "outcome" => "excluded"),
         }
     }
 
@@ -267,10 +273,9 @@ impl Subscription {
                 self.is_over = true;
                 Next::Last(None)
             }
-            // Those in between are for a subscription to a datastore.
-            Order::Kill | Order::ModifyPush { .. } | Order::Resync => {
-                self.end("no-such-subscription")
-            }
+            Order::End(reason) => self.end(reason),
+            // For a subscription to a datastore.
+            Order::ModifyPush { .. } | Order::Resync => self.end("no-such-subscription"),
         }
     }
 
@@ -296,6 +301,10 @@ impl Subscription {
                 Verdict::Told(_) => established.entry.count_sent(),
                 _ => established.entry.count_excluded(),
             }
+        }
+        match &verdict {
+            Verdict::Told(_) => self.sent.increment(1),
+            _ => self.excluded.increment(1),
         }
         match verdict {
             Verdict::Told(message) => Step::Said(Next::Message(message)),

@@ -42,8 +42,8 @@ pub(super) enum Order {
     Resync,
     /// To end without a word: its own session wants it.
     Delete,
-    /// To end, and to say so.
-    Kill,
+    /// To end, and to say so with this identity of ietf-subscribed-notifications as reason.
+    End(&'static str),
 }
 
 /// What the state shows of a subscription.
@@ -188,8 +188,29 @@ impl Registry {
         own
     }
 
+    /// Those with a configured filter, and its name.
+    pub(super) fn with_named_filter(&self) -> Vec<(Arc<Entry>, String)> {
+        let entries = self.entries();
+        let named = entries
+            .all
+            .values()
+            .filter_map(|entry| match entry.terms().target {
+                Target::Stream {
+                    filter: Some(("stream-filter-name", name)),
+                    ..
+                } => Some((Arc::clone(entry), name)),
+                _ => None,
+            });
+        named.collect()
+    }
+
     pub(super) fn find(&self, id: u32) -> Option<Arc<Entry>> {
         self.entries().all.get(&id).cloned()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.entries().all.len()
     }
 
     pub(super) fn remove(&self, id: u32) {

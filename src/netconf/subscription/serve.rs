@@ -41,7 +41,9 @@ impl Server {
                 let own = |entry: &Entry| entry.session == caller.session;
                 self.order(id, own, Order::Delete)
             }
-            Rpc::KillSubscription { id } => self.order(id, |_| true, Order::Kill),
+            Rpc::KillSubscription { id } => {
+                self.order(id, |_| true, Order::End("no-such-subscription"))
+            }
             other => Err(unknown_operation(other.name()).into()),
         }
     }
@@ -219,7 +221,7 @@ fn shown(filter: &EventFilter, selection: &Selection) -> Option<(&'static str, S
 }
 
 /// The element of a filter as it was given.
-fn element(filter: &EventFilter) -> String {
+pub(super) fn element(filter: &EventFilter) -> String {
     let mut xml = String::new();
     match filter {
         EventFilter::None => {}

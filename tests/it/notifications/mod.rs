@@ -3,6 +3,7 @@
 mod accounting;
 mod cloud;
 mod ends;
+mod load;
 mod push;
 mod subscribed;
 

@@ -317,6 +317,38 @@ async fn a_configured_filter_is_used_by_its_name() {
 }
 
 #[tokio::test]
+async fn a_subscription_goes_on_with_what_becomes_of_its_configured_filter_and_ends_with_it() {
+    let mut device = Plain::start().await;
+    let filter = |name: &str, more: &str| {
+        format!(
+            r#"<filters xmlns="{NAMESPACE}"><stream-filter{more}><name>mine</name>{name}</stream-filter></filters>"#
+        )
+    };
+    device
+        .commit(&filter(&subtree("netconf-session-start"), ""))
+        .await;
+    let mut listener = device.open().await;
+    let named = "<stream-filter-name>mine</stream-filter-name>";
+    let id = establish(&mut listener, named).await;
+    let replace = r#" xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="replace""#;
+    device
+        .commit(&filter(&subtree("netconf-session-end"), replace))
+        .await;
+    let told = listener.notification().await.unwrap();
+    assert!(told.contains("<subscription-modified "), "{told}");
+    assert!(told.contains("<stream-filter-name>mine<"), "{told}");
+    assert_eq!(number(&told), id);
+    device.open().await.close().await.unwrap();
+    let told = listener.notification().await.unwrap();
+    assert!(told.contains("<netconf-session-end"), "{told}");
+    let remove = r#" xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="delete""#;
+    device.commit(&filter("", remove)).await;
+    let told = next(&mut listener, "subscription-terminated").await;
+    assert!(told.contains("<reason>filter-unavailable<"), "{told}");
+    assert!(!state(&mut listener).await.contains("<subscription>"));
+}
+
+#[tokio::test]
 async fn a_configured_subscription_is_refused() {
     let mut device = Plain::start().await;
     let config = format!(

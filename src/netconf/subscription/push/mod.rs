@@ -284,7 +284,7 @@ impl Push {
                 self.is_over = true;
                 Some(Next::Last(None))
             }
-            Order::Kill => Some(self.end("no-such-subscription")),
+            Order::End(reason) => Some(self.end(reason)),
             Order::Resync => {
                 if let Course::OnChange(course) = &mut self.course {
                     course.owe();
