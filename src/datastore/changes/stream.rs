@@ -66,6 +66,11 @@ impl Changes {
         self.0.turns.added(Place(log.end()));
     }
 
+    /// The place of the next change.
+    pub fn end(&self) -> Place {
+        Place(self.log().end())
+    }
+
     /// Whether anybody hears of state.
     pub fn is_state_heard(&self) -> bool {
         Arc::strong_count(&self.0.state) > 1
@@ -99,6 +104,11 @@ impl Listener {
             Found::End => {}
         }
         found
+    }
+
+    /// Passes over the changes before a place.
+    pub fn skip_to(&mut self, end: Place) {
+        self.place = self.place.max(end.0);
     }
 
     /// Waits until there is something next, and for its turn among all who listen. Safe to cancel, if [`Listener::rest`]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::contents::Wanted;
 use super::on_change::OnChange;
 use super::refusal::{Of, refuse};
 use super::schedule::Schedule;
@@ -68,7 +69,7 @@ impl Server {
                 Course::Periodic(Schedule::new(period, *anchor, now))
             }
         };
-        let mut push = Push {
+        let push = Push {
             established,
             server: self.clone(),
             author: caller.clone(),
@@ -76,10 +77,11 @@ impl Server {
             stop: request.stop,
             course,
             gathering: Gathering::None,
+            failures: 0,
             is_ending: false,
             is_over: false,
         };
-        push.check_size(now).await?;
+        push.check_size().await?;
         Ok(Reply::Subscribed(
             Box::new(Subscribed::Datastore(Box::new(push))),
             output,
@@ -201,8 +203,9 @@ impl Server {
 }
 
 impl Push {
-    /// Gathers all that is selected if that is sent at all, to refuse what is too much at once.
-    async fn check_size(&mut self, now: super::Now) -> Result<(), RpcError> {
+    /// Gathers all that is selected if that is sent at all, to refuse what is too much at once. It is not kept: nobody
+    /// knows when there is room to send it.
+    async fn check_size(&self) -> Result<(), RpcError> {
         let (identity, unsettled) = match &self.course {
             Course::Periodic(_) => ("update-too-big", None),
             Course::OnChange(course) => ("sync-too-big", Some(course.unsettled().clone())),
@@ -211,20 +214,18 @@ impl Push {
             return Ok(());
         }
         let (server, author) = (self.server.clone(), self.author.clone());
-        let gathered = contents::gather(server, author, self.terms.clone(), unsettled).await?;
+        let wanted = Wanted {
+            terms: self.terms.clone(),
+            unsettled,
+            comparison: None,
+        };
+        let gathered = contents::gather(server, author, wanted).await?;
         if gathered.xml.is_none() {
             let limit = contents::MOST_OCTETS as u64 / 1024;
             let words = format!("what is selected is more than the {limit} KiB of an update");
             let hints = [("kilobytes-limit", limit)];
             return Err(refuse(Of::Establish, identity, words, &hints));
         }
-        match &mut self.course {
-            // The first one is at its time.
-            Course::Periodic(Schedule::Anchored { .. }) => return Ok(()),
-            Course::Periodic(schedule) => schedule.begun(now),
-            Course::OnChange(_) => {}
-        }
-        self.gathering = Gathering::Done(Ok(gathered));
         Ok(())
     }
 }

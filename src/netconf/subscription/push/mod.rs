@@ -15,6 +15,7 @@ mod schedule;
 mod state;
 mod terms;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -23,10 +24,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::registry::Order;
 use super::{Established, LONGEST_WAIT, Next};
 use crate::datastore::Author;
+use crate::datastore::nacm::Nacm;
 use crate::model::error::{ErrorTag, RpcError};
 use crate::netconf::server::Server;
 
-use contents::Contents;
+use contents::{Contents, Wanted};
 pub(in crate::netconf) use message::NAMESPACE;
 use on_change::OnChange;
 use schedule::{Now, Schedule};
@@ -36,6 +38,8 @@ pub use terms::Trigger;
 
 /// How long until what could not be gathered is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often one after the other, before the subscription ends.
+const MOST_FAILURES: u32 = 5;
 
 /// A subscription to a datastore.
 pub struct Push {
@@ -46,6 +50,8 @@ pub struct Push {
     stop: Option<std::time::SystemTime>,
     course: Course,
     gathering: Gathering,
+    /// How often it failed since it was done last.
+    failures: u32,
     /// It was suspended, and is over after one more message.
     is_ending: bool,
     is_over: bool,
@@ -194,7 +200,9 @@ impl Push {
             let again = self.gathering.again();
             return self.quiet(again, now);
         }
-        if let Some(wait) = schedule.wait(now) {
+        // One that was put off is made up for.
+        let is_put_off = matches!(self.gathering, Gathering::Failed(_));
+        if !is_put_off && let Some(wait) = schedule.wait(now) {
             return self.quiet(Some(now.instant + wait), now);
         }
         schedule.begun(now);
@@ -204,46 +212,56 @@ impl Push {
 
     /// Begins to gather all that is selected.
     fn gather(&mut self) {
-        let unsettled = match &self.course {
-            Course::OnChange(course) => Some(course.unsettled().clone()),
-            Course::Periodic(_) => None,
+        let terms = self.terms.clone();
+        let wanted = match &self.course {
+            Course::OnChange(course) => course.wanted(terms),
+            Course::Periodic(_) => Wanted {
+                terms,
+                unsettled: None,
+                comparison: None,
+            },
         };
         let (server, author) = (self.server.clone(), self.author.clone());
-        let task = contents::gather(server, author, self.terms.clone(), unsettled);
+        let task = contents::gather(server, author, wanted);
         self.gathering = Gathering::Under(AbortOnDropHandle::new(tokio::spawn(task)));
     }
 
     fn gathered(&mut self, done: Result<Contents, RpcError>, now: Now) -> Step {
         let contents = match done {
             Ok(contents) => contents,
-            Err(error) => {
-                tracing::warn!(%error, subscription = self.id(), "an update is put off");
-                self.gathering = Gathering::Failed(now.instant + AGAIN);
-                return Step::Passed;
-            }
+            Err(error) => return self.failed(&error, now),
         };
+        self.failures = 0;
+        if !see_the_same(&self.author, &contents.nacm, &self.server.nacm()) {
+            // It was for somebody who may see other things.
+            self.gathering = Gathering::Failed(now.instant + AGAIN);
+            return Step::Passed;
+        }
         let Some(xml) = &contents.xml else {
             return Step::Said(self.grown_too_big());
         };
-        let message = message::update(now.date, self.id(), xml);
+        let message = message::update(contents.at, self.id(), xml);
         let is_told = match &mut self.course {
             Course::Periodic(_) => true,
-            Course::OnChange(course) => match course.gathered(&self.terms, contents, now) {
-                Ok(is_told) => is_told,
-                Err(errors) => {
-                    tracing::warn!(
-                        ?errors,
-                        subscription = self.id(),
-                        "a selection cannot be compared"
-                    );
-                    return Step::Said(self.end("filter-unavailable"));
-                }
-            },
+            Course::OnChange(course) => course.gathered(&self.terms, contents, now),
         };
         match is_told {
             true => self.said(message),
             false => Step::Passed,
         }
+    }
+
+    /// What is selected could not be gathered. If that may be another time it is put off.
+    fn failed(&mut self, error: &RpcError, now: Now) -> Step {
+        let is_busy = error.tag == ErrorTag::ResourceDenied;
+        self.failures += u32::from(!is_busy);
+        if self.failures >= MOST_FAILURES {
+            tracing::warn!(%error, subscription = self.id(), "a subscription ends");
+            return Step::Said(self.end("filter-unavailable"));
+        }
+        tracing::debug!(%error, subscription = self.id(), "an update is put off");
+        self.gathering = Gathering::Failed(now.instant + AGAIN);
+        Step::Passed
     }
 
     fn said(&mut self, message: String) -> Step {
@@ -317,8 +335,13 @@ impl Push {
             // It was checked that the trigger stays what it is.
             _ => {}
         }
+        let was_under_way = !matches!(self.gathering, Gathering::None);
         self.gathering = Gathering::None;
         self.terms = terms;
+        if was_under_way && matches!(self.course, Course::Periodic(_)) {
+            // It is due, by the new terms.
+            self.gather();
+        }
     }
 
     fn id(&self) -> u32 {
@@ -341,6 +364,12 @@ impl Push {
         let latest = now.instant + wait;
         Step::Quiet(until.map_or(latest, |until| until.min(latest)))
     }
+}
+
+/// Whether a subscriber sees the same by these rules and by those.
+fn see_the_same(author: &Author, these: &Arc<Nacm>, those: &Arc<Nacm>) -> bool {
+    let is_all = |rules: &Nacm| author.recovery || rules.shows_everything(author);
+    Arc::ptr_eq(these, those) || is_all(these) && is_all(those)
 }
 
 impl Gathering {

@@ -14,18 +14,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::contents::Contents;
+use super::contents::{Contents, Wanted};
 use super::schedule::Now;
 use super::terms::{self, Terms, Trigger};
-use super::{Course, Push, Step, message};
+use super::{Course, Push, Step, message, see_the_same};
 use crate::datastore::Author;
 use crate::datastore::changes::{Change, Found, Listener, Look, Of, Record, Unsettled};
 use crate::datastore::filter::Filter;
 use crate::datastore::nacm::Nacm;
 use crate::datastore::retrieval::Selection;
-use crate::model::error::Errors;
 use crate::model::schema::Schema;
-use crate::model::tree::{Node, SchemaNode, Tree};
+use crate::model::tree::{Node, SchemaNode, Snapshot};
 
 /// Nodes of a record; if more changed, all there is tells as much.
 const MOST_NODES: usize = 100_000;
@@ -57,7 +56,7 @@ enum Pick {
     Named(Option<Filter>),
     /// By comparison with what was told last, once there is that; changes at or below these nodes of the top matter.
     Compared {
-        copy: Option<Tree>,
+        copy: Option<Snapshot>,
         roots: Vec<SchemaNode>,
     },
 }
@@ -127,6 +126,19 @@ impl OnChange {
         &self.unsettled
     }
 
+    /// What is to be gathered for it.
+    pub fn wanted(&self, terms: Terms) -> Wanted {
+        let comparison = match &self.pick {
+            Pick::Compared { copy, .. } => Some(copy.clone()),
+            Pick::Named(_) => None,
+        };
+        Wanted {
+            terms,
+            unsettled: Some(Arc::clone(&self.unsettled)),
+            comparison,
+        }
+    }
+
     /// Waits for its turn at the changes.
     pub fn turn(&self) -> impl Future<Output = ()> + Send + '_ {
         let (owed, listener) = (self.owed, &self.listener);
@@ -149,26 +161,27 @@ impl OnChange {
         self.owed = Owed::All;
     }
 
-    /// Goes on by other terms; with another selection from the beginning.
+    /// Goes on by other terms; with another selection, which a filter of the same name may have become, from the beginning.
     pub fn modify(&mut self, old: &Terms, new: &Terms) {
-        if old.filter != new.filter {
+        if old.selection != new.selection {
+            let is_sync = matches!(new.trigger, Trigger::OnChange { sync: true, .. });
+            self.is_incomplete |= !is_sync && self.is_pending();
             self.begin(new);
         }
         self.dampened = None;
     }
 
+    /// Whether something changed that was not told yet.
+    fn is_pending(&self) -> bool {
+        let is_told = |pick: &Pick| matches!(pick, Pick::Compared { copy: Some(_), .. });
+        !self.record.is_empty() || self.owed == Owed::Comparison && is_told(&self.pick)
+    }
+
     /// Takes over what was gathered; true if it is to be sent.
-    pub fn gathered(
-        &mut self,
-        terms: &Terms,
-        contents: Contents,
-        now: Now,
-    ) -> Result<bool, Errors> {
+    pub fn gathered(&mut self, terms: &Terms, contents: Contents, now: Now) -> bool {
         let is_all = self.owed == Owed::All;
-        if let Pick::Compared { copy, .. } = &mut self.pick {
-            let new = Tree::parse_data(self.schema, contents.xml.as_deref().unwrap_or_default())?;
-            if let Some(old) = copy.as_ref().filter(|_| !is_all) {
-                let diff = old.diff(&new)?.share();
+        if let (Pick::Compared { copy, .. }, Some(compared)) = (&mut self.pick, contents.compared) {
+            if let Some(diff) = compared.diff.filter(|_| !is_all) {
                 let settled = Unsettled::default();
                 let mut everything = Look {
                     filter: None,
@@ -178,8 +191,10 @@ impl OnChange {
                 };
                 self.record.take(&diff, &mut everything);
             }
-            *copy = Some(new);
+            *copy = Some(compared.copy);
         }
+        // Of running there are versions; a change of the state that is in there already would be told a second time.
+        self.listener.skip_to(contents.end);
         self.version = contents.version;
         self.nacm = contents.nacm;
         self.owed = Owed::Nothing;
@@ -189,7 +204,7 @@ impl OnChange {
             self.is_incomplete = false;
             self.dampen(terms, now);
         }
-        Ok(is_all)
+        is_all
     }
 
     fn dampen(&mut self, terms: &Terms, now: Now) {
@@ -217,8 +232,7 @@ impl OnChange {
     /// The subscriber sees other nodes than before; false if he can only begin anew.
     fn take_rules(&mut self, nacm: &Arc<Nacm>, author: &Author, terms: &Terms) -> bool {
         let old = std::mem::replace(&mut self.nacm, Arc::clone(nacm));
-        let is_same =
-            author.recovery || old.shows_everything(author) && nacm.shows_everything(author);
+        let is_same = see_the_same(author, &old, nacm);
         match (&self.pick, &terms.trigger) {
             _ if is_same => {}
             (Pick::Compared { .. }, _) => self.owed = Owed::Comparison,
@@ -294,10 +308,14 @@ impl OnChange {
 impl Push {
     /// The next step of a subscription on change.
     pub(super) fn on_change(&mut self, now: Now) -> Step {
-        let id = self.id();
+        let (id, nacm) = (self.id(), self.server.nacm());
         let Course::OnChange(course) = &mut self.course else {
             return self.quiet(None, now);
         };
+        // What was recorded by other rules may not be for him any more.
+        if !course.take_rules(&nacm, &self.author, &self.terms) {
+            return Step::Said(self.end_for("unchanging-selection"));
+        }
         if course.owed != Owed::Nothing {
             if self.gathering.is_under_way(now) {
                 let again = self.gathering.again();
@@ -337,14 +355,9 @@ impl Push {
     }
 
     fn hear(&mut self, change: &Change) -> Step {
-        let nacm = self.server.nacm();
         let Course::OnChange(course) = &mut self.course else {
             return Step::Passed;
         };
-        if !Arc::ptr_eq(&nacm, &course.nacm) && !course.take_rules(&nacm, &self.author, &self.terms)
-        {
-            return Step::Said(self.end_for("unchanging-selection"));
-        }
         if !course.take(change, &self.author, &self.terms) {
             self.established.entry.count_excluded();
         }

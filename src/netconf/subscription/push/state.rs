@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::select_all;
 use tokio::sync::{Mutex, watch};
 
+use super::contents::Turns;
 use crate::datastore::View;
 use crate::datastore::changes::{Bell, Changes, Of, Unsettled, Wakes};
 use crate::datastore::subscriber::{StateProvider, Telling};
@@ -23,6 +24,8 @@ pub(in crate::netconf) struct Told {
     pub changes: Changes,
     /// Rings when sessions come and go and locks are taken and released.
     pub sessions: Bell,
+    /// Of those who gather all that they select.
+    pub(super) turns: Turns,
     unsettled: OnceLock<Unsettled>,
     /// What the parts of the agent showed last, by their number; only while somebody is told of changes.
     shown: Mutex<BTreeMap<Part, Tree>>,
@@ -108,8 +111,10 @@ impl Server {
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             let part = wakes[index].0;
+            // Whoever was served is the last one to be asked again, so that nobody keeps the others waiting.
+            wakes.rotate_left(index + 1);
             if !is_alive {
-                drop(wakes.remove(index));
+                drop(wakes.pop());
             }
             if let Err(error) = self.compare(part).await {
                 tracing::debug!(%error, "the state could not be compared");

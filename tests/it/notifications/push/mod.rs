@@ -1,6 +1,7 @@
 //! RFC 8641: subscriptions to datastores.
 
 mod on_change;
+mod pending;
 mod periodic;
 mod refusals;
 mod state;
