@@ -189,8 +189,8 @@ impl Agent {
         let (hearing, mut announce) = Hearing::open(schema, &store)?;
         let discovery = Discovery::start(&stopping);
         let beside = (&services, &discovery, &hearing.events.stream);
-        let mut setup = tunnel_setup(schema, &device, &loaded, &store, beside);
-        restore::tell(taken_back, &mut announce, &mut setup.record);
+        let setup = tunnel_setup(schema, &device, &loaded, &store, beside);
+        restore::tell(taken_back, &mut announce);
         let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
         let standing = tunnel.standing();
         let cloud = CloudConnection::new(tunnel.clone(), schema, Arc::clone(&key));

@@ -13,9 +13,10 @@ use crate::datastore::store::{CommitRecord, Loaded, MetaChange, Store};
 use crate::datastore::{Author, Datastore, Target};
 use crate::model::error::{ErrorTag, RpcError};
 use crate::model::schema::Schema;
+use crate::model::settings::CloudSettings;
 use crate::model::status::{LastDown, LastDownReason, Moment};
 use crate::model::tree::{Diff, Tree};
-use crate::tunnel::record::Record;
+use crate::tunnel::{RECORD_KEY, record};
 
 use super::{AgentError, stored};
 
@@ -39,8 +40,8 @@ pub(super) struct TakenBack {
     rollback: Option<Rollback>,
 }
 
-/// Tells of what a start took back, and has the tunnel remember it as the reason for its last end.
-pub(super) fn tell(taken_back: Option<TakenBack>, announce: &mut Announce, record: &mut Record) {
+/// Tells of what a start took back.
+pub(super) fn tell(taken_back: Option<TakenBack>, announce: &mut Announce) {
     let Some(TakenBack { by, diff, rollback }) = taken_back else {
         return;
     };
@@ -50,10 +51,6 @@ pub(super) fn tell(taken_back: Option<TakenBack>, announce: &mut Announce, recor
         told.push(What::RunningChanged { diff, version: 0 });
     }
     if let Some(rollback) = rollback {
-        record.last_down = Some(LastDown {
-            reason: LastDownReason::CommitRolledBack,
-            at: Moment::Stored(rollback.at),
-        });
         told.push(What::RolledBack(Box::new(rollback)));
     }
     for what in told {
@@ -103,13 +100,29 @@ pub(super) fn take_back(
         base = base.id,
         "a commit was pending when the agent ended: it is taken back"
     );
-    let mut done = vec![(BASE_KEY.to_owned(), None), (GUARD_KEY.to_owned(), None)];
+    let mut done = vec![
+        (BASE_KEY.to_owned(), None),
+        (GUARD_KEY.to_owned(), None),
+        tunnel_record(loaded, &before, rollback.as_ref()),
+    ];
     if let Some(rollback) = &rollback {
         done.push((LAST_KEY.to_owned(), Some(rollback.to_bytes())));
     }
-    let record = is_commit.then(|| record(loaded.next_commit, source, &diff));
+    let record = is_commit.then(|| commit_record(loaded.next_commit, source, &diff));
     keep(store, loaded, record, done)?;
     Ok(Some(TakenBack { by, diff, rollback }))
+}
+
+/// What the tunnel remembers then: the reason for its last end, and that the code of `before` is none to send.
+fn tunnel_record(loaded: &Loaded, before: &Tree, rollback: Option<&Rollback>) -> MetaChange {
+    let last_down = rollback.map(|rollback| LastDown {
+        reason: LastDownReason::CommitRolledBack,
+        at: Moment::Stored(rollback.at),
+    });
+    let stored = loaded.meta.get(RECORD_KEY).map_or(&[][..], Vec::as_slice);
+    let code = CloudSettings::read_unbinding_code(before);
+    let restored = record::restored(stored, code, last_down);
+    (RECORD_KEY.to_owned(), Some(restored))
 }
 
 /// Stores what was taken back, and takes it over.
@@ -192,7 +205,7 @@ pub(super) fn keep_first(
         let first = datastore.config(Target::Startup);
         let nothing = Tree::new(datastore.schema());
         let diff = nothing.diff(first).map_err(AgentError::Stored)?;
-        let record = record(loaded.next_commit, FACTORY_DEFAULT, &diff);
+        let record = commit_record(loaded.next_commit, FACTORY_DEFAULT, &diff);
         store.commit(&record, &[(DELETED_KEY.to_owned(), None)])?;
         datastore.remember(Arc::new(record));
     }
@@ -207,7 +220,7 @@ fn kept(mark: &[u8], loaded: &Loaded) -> Option<(u64, usize)> {
     (kept <= loaded.diffs.len()).then_some((last_kept, kept))
 }
 
-fn record(id: u64, source: &'static str, diff: &Diff) -> CommitRecord {
+fn commit_record(id: u64, source: &'static str, diff: &Diff) -> CommitRecord {
     CommitRecord::new(id, &Author::agent(source, SystemTime::now()), diff)
 }
 

@@ -25,7 +25,7 @@ use super::events::{Announced, What};
 use super::guard::{self, Proposal, Rollback};
 use super::nacm::Nacm;
 use super::store::{CommitRecord, MetaChange};
-use super::subscriber::{Change, ConfigSubscriber, Prepared, Reach};
+use super::subscriber::{Change, ConfigSubscriber, Direction, Prepared, Reach};
 use super::{Author, Datastore, Target};
 
 /// What an operation on the datastore leaves to do.
@@ -162,7 +162,7 @@ impl Datastore {
         if !by.recovery {
             self.nacm.check(by, &diff)?;
         }
-        self.prepare(draft, diff, by, false)
+        self.prepare(draft, diff, by, Direction::Onward)
     }
 
     /// Validates a configuration.
@@ -181,12 +181,12 @@ impl Datastore {
         draft: Draft,
         diff: Diff,
         by: &Author,
-        rolled_back: bool,
+        direction: Direction,
     ) -> Result<Option<StagedChange>, Errors> {
         if diff.is_empty() {
             return Ok(None);
         }
-        let (draft, prepared) = self.ask_all(draft, &diff, rolled_back)?;
+        let (draft, prepared) = self.ask_all(draft, &diff, direction)?;
         let nacm = match diff.touches(paths::NACM) {
             true => Arc::new(self.nacm.reread(draft.after())),
             false => Arc::clone(&self.nacm),
@@ -210,7 +210,7 @@ impl Datastore {
         &mut self,
         draft: Draft,
         diff: &Diff,
-        rolled_back: bool,
+        direction: Direction,
     ) -> Result<(Draft, Vec<Box<dyn Prepared>>), Errors> {
         let draft = match draft {
             Draft::Part(part) => {
@@ -226,7 +226,7 @@ impl Datastore {
             diff,
             at_start: false,
             number: self.version + 1,
-            rolled_back,
+            direction,
         };
         let prepared = prepare_all(&mut self.parts.subscribers, &change)?;
         Ok((draft, prepared))
@@ -292,7 +292,7 @@ impl Datastore {
     pub(super) fn validated(&mut self, draft: Draft) -> Result<Draft, Errors> {
         let draft = self.with_defaults(draft)?;
         let diff = draft.diff(&self.running)?;
-        let (draft, prepared) = self.ask_all(draft, &diff, false)?;
+        let (draft, prepared) = self.ask_all(draft, &diff, Direction::Onward)?;
         drop(prepared);
         Ok(draft)
     }
@@ -398,7 +398,7 @@ impl Datastore {
             diff: &diff,
             at_start: true,
             number: 0,
-            rolled_back: false,
+            direction: Direction::Onward,
         };
         let prepared = prepare_all(&mut self.parts.subscribers, &change)?;
         for prepared in prepared {

@@ -11,6 +11,7 @@ use super::guard::record::LAST_KEY;
 use super::guard::{self, Armed, Ending, GUARD_KEY, Rollback, Status};
 use super::past::Version;
 use super::store::MetaChange;
+use super::subscriber::Direction;
 use super::{Author, Datastore, Target};
 use crate::model::error::{Errors, RpcError};
 
@@ -29,7 +30,7 @@ impl Datastore {
     pub fn cancel_commit(&mut self, by: &Author, persist_id: Option<&str>) -> Result<Step, Errors> {
         self.lock_of(Target::Running).writable_by(by.session)?;
         let confirm = self.confirm.admit_cancel(by.session, persist_id)?;
-        let change = self.stage_base(by, false)?;
+        let change = self.stage_base(by, Direction::TakenBack)?;
         let guard = self.guard.taken_back(Ending::TakenBack);
         Ok(self.step(by, change, Effect { confirm, guard }, false))
     }
@@ -70,13 +71,13 @@ impl Datastore {
         if !by_guard && !self.confirm.is_due(now) {
             return self.settle_guard(at);
         }
-        let source = if by_guard {
-            COMMIT_GUARD
+        let (source, direction) = if by_guard {
+            (COMMIT_GUARD, Direction::RolledBack)
         } else {
-            CONFIRMED_COMMIT
+            (CONFIRMED_COMMIT, Direction::TakenBack)
         };
         let by = Author::agent(source, at);
-        match self.stage_base(&by, by_guard) {
+        match self.stage_base(&by, direction) {
             Ok(change) => self.back(&by, change, by_guard),
             Err(errors) => {
                 tracing::error!(?errors, source, "a commit cannot be taken back yet");
@@ -169,7 +170,11 @@ impl Datastore {
     }
 
     /// Stages what pending commits fall back to: it was running before, so it is valid.
-    fn stage_base(&mut self, by: &Author, by_guard: bool) -> Result<Option<StagedChange>, Errors> {
+    fn stage_base(
+        &mut self,
+        by: &Author,
+        direction: Direction,
+    ) -> Result<Option<StagedChange>, Errors> {
         let Some(base) = self.base() else {
             return Ok(None);
         };
@@ -181,7 +186,7 @@ impl Datastore {
             "a commit is taken back"
         );
         let diff = self.running.diff(&base)?;
-        self.prepare(base.into(), diff, by, by_guard)
+        self.prepare(base.into(), diff, by, direction)
     }
 
     /// The last commit at a point; none where commits of running are not kept.

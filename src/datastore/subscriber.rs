@@ -18,8 +18,20 @@ pub struct Change<'a> {
     pub at_start: bool,
     /// Its number among the changes since the start, which rise; 0 at the start.
     pub number: Version,
-    /// Whether the commit guard restores what was before.
-    pub rolled_back: bool,
+    /// Whether it goes on or back.
+    pub direction: Direction,
+}
+
+/// Whether a change is a new one or restores what was before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Somebody commits something, or the agent starts.
+    #[default]
+    Onward,
+    /// A confirmed commit is taken back.
+    TakenBack,
+    /// The commit guard restores what was before.
+    RolledBack,
 }
 
 /// What a change means for the connection that the commit guard watches over.

@@ -274,6 +274,23 @@ pub struct Unbinding {
     pub configured: Option<Secret>,
 }
 
+impl Unbinding {
+    /// The leaf has again the value of before a commit that is taken back. Nobody asks for an unbinding by that: what became
+    /// of an earlier code stays as it is, and the code of that commit is sent no more. An answer to it, if it has left
+    /// already, still counts.
+    pub fn restore(&mut self, configured: Option<Secret>) {
+        let taken_back = std::mem::replace(&mut self.configured, configured);
+        if taken_back == self.configured || taken_back.is_none() || self.code != taken_back {
+            return;
+        }
+        self.code = None;
+        if self.state == UnbindingState::Pending {
+            self.state = UnbindingState::None;
+            self.at = None;
+        }
+    }
+}
+
 impl Default for Unbinding {
     fn default() -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::datastore::subscriber::Reach;
+use crate::datastore::subscriber::{Direction, Reach};
 use crate::dhcp::findings::{Findings, effective};
 use crate::model::settings::{CloudSettings, DnsSettings};
 use crate::tunnel::machine::{Cause, Event};
@@ -24,22 +24,30 @@ impl Configuration {
         registered.difference(disabled).cloned().collect()
     }
 
-    /// What the machine is told when this configuration follows another one, for a `cause`. It compares for itself, so what did not
+    /// What the machine is told when this configuration follows another one. It compares for itself, so what did not
     /// change may be told again; only the static hosts and resolvers, of which it knows nothing, are compared here.
     pub fn events(
         &self,
         before: &Self,
         registered: &BTreeSet<String>,
         discovered: &Discovered,
-        cause: Cause,
+        direction: Direction,
     ) -> Vec<Event> {
+        let cause = match direction {
+            Direction::RolledBack => Cause::RolledBack,
+            Direction::Onward | Direction::TakenBack => self.cause(before),
+        };
+        let code = self.cloud.unbinding_code.clone();
         let mut events = vec![
             // Before the target, so that an attempt that it begins registers with them.
             Event::Services(self.services(registered)),
             Event::KeepaliveInterval(self.cloud.keepalive_interval),
             Event::PrimaryReturn(self.cloud.primary_return),
             self.target(discovered, cause),
-            Event::ConfiguredCode(self.cloud.unbinding_code.clone()),
+            match direction {
+                Direction::Onward => Event::ConfiguredCode(code),
+                Direction::TakenBack | Direction::RolledBack => Event::RestoredCode(code),
+            },
         ];
         // After the target: an attempt that the commit has just begun is not woken.
         if self.dns != before.dns {
@@ -117,7 +125,7 @@ mod tests {
                 &before,
                 &BTreeSet::new(),
                 &Discovered::default(),
-                Cause::Configuration,
+                Direction::Onward,
             );
             events.contains(&Event::HostsChanged)
         };
@@ -138,7 +146,7 @@ mod tests {
             &Configuration::default(),
             &registered,
             &Discovered::default(),
-            Cause::Configuration,
+            Direction::Onward,
         );
         let offered = BTreeSet::from(["telemetry".to_owned()]);
         assert_eq!(events[0], Event::Services(offered));

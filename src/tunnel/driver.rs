@@ -32,9 +32,7 @@ use crate::model::settings::DnsSettings;
 use crate::model::status::{Clocks, CloudStatus};
 use crate::tunnel::configuration::Configuration;
 use crate::tunnel::machine::event::SubconnectionReply;
-use crate::tunnel::machine::{
-    Action, Attempt, Cause, Event, Line, Notification, Reply, Start, Tunnel,
-};
+use crate::tunnel::machine::{Action, Attempt, Event, Line, Notification, Reply, Start, Tunnel};
 use crate::tunnel::net::Surroundings;
 use crate::tunnel::record::{Record, TunnelStore};
 use crate::tunnel::service::telemetry::{SERVICE as TELEMETRY, Telemetry};
@@ -277,14 +275,10 @@ impl Driver {
             changed
         });
         let discovered = self.discovered();
-        let cause = match committed.rolled_back {
-            true => Cause::RolledBack,
-            false => self.configuration.cause(&before),
-        };
         let modules = self.modules.names();
         let events = self
             .configuration
-            .events(&before, &modules, &discovered, cause);
+            .events(&before, &modules, &discovered, committed.direction);
         for event in events {
             self.tell(event);
         }

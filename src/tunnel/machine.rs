@@ -186,6 +186,7 @@ impl Tunnel {
             Event::PrimaryReturn(interval) => self.new_primary_return(interval, now),
             Event::Services(services) => self.new_services(services, now),
             Event::ConfiguredCode(code) => self.configured_code(code, now),
+            Event::RestoredCode(code) => self.restored_code(code),
             Event::Unbind(code) => self.new_code(code, now),
             Event::Reset => self.reset(now),
             Event::HostsChanged => self.hosts_changed(now),

@@ -179,7 +179,7 @@ impl ConfigSubscriber for CloudConnection {
             committed: Box::new(Committed {
                 configuration: new,
                 number: change.number,
-                rolled_back: change.rolled_back,
+                direction: change.direction,
             }),
             reach,
         }))

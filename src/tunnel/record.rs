@@ -97,6 +97,17 @@ impl Record {
     }
 }
 
+/// A stored record after a start has taken a commit back: `configured` is the leaf's value before that commit, `last_down` what
+/// the tunnel lost by it.
+pub fn restored(stored: &[u8], configured: Option<Secret>, last_down: Option<LastDown>) -> Vec<u8> {
+    let read: Value = serde_json::from_slice(stored).unwrap_or_default();
+    let serial_number = read["serial-number"].as_str().unwrap_or_default();
+    let mut record = Record::from_bytes(stored, serial_number);
+    record.unbinding.restore(configured);
+    record.last_down = last_down.or(record.last_down);
+    record.to_bytes()
+}
+
 fn read_unbinding(stored: &Map<String, Value>) -> Option<Unbinding> {
     let text = |name: &str| stored.get(name).and_then(Value::as_str);
     Some(Unbinding {
@@ -169,6 +180,37 @@ mod tests {
         assert_eq!(read.unbinding, expected);
         assert_eq!(read.last_down, record().last_down);
         assert_eq!(read.serial_number, "S2");
+    }
+
+    #[test]
+    fn a_start_that_takes_a_commit_back_keeps_the_answer_and_drops_the_code_that_has_not_left() {
+        let before = Some(Secret::new("4710"));
+        let read = |bytes: &[u8]| Record::from_bytes(bytes, "S1");
+        let mut answered = record();
+        answered.unbinding.state = UnbindingState::Accepted;
+        answered.unbinding.code = None;
+        let after = read(&restored(&answered.to_bytes(), before.clone(), None));
+        answered.unbinding.configured.clone_from(&before);
+        assert_eq!(after, answered);
+
+        let mut pending = record();
+        pending.unbinding.state = UnbindingState::Pending;
+        let after = read(&restored(&pending.to_bytes(), before.clone(), None));
+        let expected = Unbinding {
+            id: 7,
+            configured: before.clone(),
+            ..Unbinding::default()
+        };
+        assert_eq!(after.unbinding, expected);
+
+        // It has left: an answer may still come, but it does not leave again.
+        let after = read(&restored(&record().to_bytes(), before.clone(), None));
+        assert_eq!(after.unbinding.state, UnbindingState::Sent);
+        assert_eq!(after.unbinding.code, None);
+
+        let nothing = read(&restored(b"", before.clone(), record().last_down));
+        assert_eq!(nothing.unbinding.configured, before);
+        assert_eq!(nothing.last_down, record().last_down);
     }
 
     #[test]

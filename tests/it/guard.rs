@@ -1,6 +1,7 @@
 //! The commit guard in the whole agent: a commit that cuts the device off from its server is taken back by the device.
 
 mod races;
+mod unbinding;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tether::datastore::subscriber::{Change, ConfigSubscriber, StateProvider};
+use tether::datastore::subscriber::{Change, ConfigSubscriber, Direction, StateProvider};
 use tether::model::network::{Interface, Network};
 use tether::model::paths;
 use tether::model::schema::Schema;
@@ -164,7 +164,7 @@ impl Pair {
             diff: &diff,
             at_start: false,
             number: self.changes,
-            rolled_back: false,
+            direction: Direction::Onward,
         };
         self.connection.prepare(&change).unwrap().apply();
         self.running = new;

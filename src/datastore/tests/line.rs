@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::datastore::guard::News;
-use crate::datastore::subscriber::{Change, ConfigSubscriber, Prepared, Reach};
+use crate::datastore::subscriber::{Change, ConfigSubscriber, Direction, Prepared, Reach};
 use crate::datastore::{Guarded, Parts, Version};
 use crate::model::error::RpcError;
 use crate::model::paths;
@@ -65,7 +65,7 @@ struct Ready {
     line: Arc<Mutex<Line>>,
     port: Option<String>,
     number: Version,
-    rolled_back: bool,
+    direction: Direction,
     reach: Reach,
 }
 
@@ -89,7 +89,7 @@ impl ConfigSubscriber for Tunnel {
             line: Arc::clone(&self.0),
             port,
             number: change.number,
-            rolled_back: change.rolled_back,
+            direction: change.direction,
             reach,
         }))
     }
@@ -103,7 +103,7 @@ impl Prepared for Ready {
         }
         line.port = self.port;
         line.number = self.number;
-        line.rolled_back += usize::from(self.rolled_back);
+        line.rolled_back += usize::from(self.direction == Direction::RolledBack);
         if line.up.is_some() {
             line.reached = line.number;
         }

@@ -83,9 +83,7 @@ impl CloudSettings {
             primary_return: leaf(tree, &format!("{}/primary-return", paths::SERVER))
                 .map_or(defaults.primary_return, minutes),
             keepalive_interval: keepalive.map_or(defaults.keepalive_interval, Duration::from_secs),
-            unbinding_code: tree
-                .value(&format!("{}/unbinding-code", paths::CLOUD))
-                .map(Secret::new),
+            unbinding_code: Self::read_unbinding_code(tree),
             trust: Arc::new(trust(tree)?),
             discovery: Self::read_discovery(tree),
             disabled_services: entries(tree, paths::CLOUD, "service")
@@ -93,6 +91,12 @@ impl CloudSettings {
                 .filter_map(|service| service.child_value("name"))
                 .collect(),
         })
+    }
+
+    /// `unbinding-code`
+    pub fn read_unbinding_code(tree: &Tree) -> Option<Secret> {
+        let path = format!("{}/unbinding-code", paths::CLOUD);
+        tree.value(&path).map(Secret::new)
     }
 
     /// `commit-guard/timeout`; none without `commit-guard`.

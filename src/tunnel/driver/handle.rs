@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::PrintState;
 use crate::datastore::Version;
 use crate::datastore::changes::Wakes;
-use crate::datastore::subscriber::Reach;
+use crate::datastore::subscriber::{Direction, Reach};
 use crate::dhcp::findings::Findings;
 use crate::model::status::{Clocks, CloudStatus, ConnectionTest, Moment};
 use crate::tunnel::configuration::Configuration;
@@ -37,8 +37,8 @@ pub struct Committed {
     pub configuration: Configuration,
     /// The number of the change of running; 0 at the start.
     pub number: Version,
-    /// Whether the commit guard restores what was before.
-    pub rolled_back: bool,
+    /// Whether the change goes on or back.
+    pub direction: Direction,
 }
 
 /// What the commit guard watches.

@@ -88,6 +88,8 @@ pub enum Event {
     Services(BTreeSet<String>),
     /// The leaf `unbinding-code` after the start and after each commit; sent once for each value it takes.
     ConfiguredCode(Option<Secret>),
+    /// The same leaf after a commit was taken back: nobody sets a code by that, so none is sent.
+    RestoredCode(Option<Secret>),
     /// Action `unbind`.
     Unbind(Secret),
     /// Action `reset-tunnel`.

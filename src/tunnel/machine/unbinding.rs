@@ -35,6 +35,14 @@ impl Tunnel {
         }
     }
 
+    /// The leaf as it was before a commit that is taken back.
+    pub(super) fn restored_code(&mut self, code: Option<Secret>) {
+        if code != self.unbinding.configured {
+            self.unbinding.restore(code);
+            self.save_unbinding();
+        }
+    }
+
     /// One more code; it takes the place of one that is not answered.
     pub(super) fn new_code(&mut self, code: Secret, now: Instant) {
         self.unbinding.id += 1;

@@ -73,6 +73,7 @@ fn event(word: &str, arguments: &[&str]) -> Option<Event> {
         "configured-code" => {
             Event::ConfiguredCode(arguments.first().map(|&code| Secret::new(code)))
         }
+        "restored-code" => Event::RestoredCode(arguments.first().map(|&code| Secret::new(code))),
         "unbind" => Event::Unbind(Secret::new(arguments[0])),
         "reset" => Event::Reset,
         "hosts-changed" => Event::HostsChanged,

@@ -219,6 +219,7 @@ fn deed(random: &mut StdRng, settings: &mut Settings) -> Deed {
             let code = code.choose(random).unwrap().map(Secret::new);
             Deed::Tell(match code {
                 Some(code) if random.random_bool(0.5) => Event::Unbind(code),
+                code if random.random_bool(0.2) => Event::RestoredCode(code),
                 code => Event::ConfiguredCode(code),
             })
         }
