@@ -158,6 +158,8 @@ impl Datastore {
 
     /// Everything that may refuse a valid configuration and needs no disk; none if there is no difference.
     fn stage(&mut self, draft: Draft, by: &Author) -> Result<Option<StagedChange>, Errors> {
+        // Before anybody prepares: a tunnel that comes up in between is one that this change cuts, not one that ends the guard.
+        self.hear_of_connection();
         let diff = draft.diff(&self.running)?;
         if !by.recovery {
             self.nacm.check(by, &diff)?;

@@ -36,6 +36,8 @@
 //! | running or candidate locked by a session | the device takes back nevertheless, a lock keeps sessions out (RFC 6241, section 7.5) |
 //! | a candidate with changes | stays what it is, as a whole: what was taken back is in it if it was before; a commit of it is guarded anew |
 //! | the tunnel is up and down again before the deadline | it was established: disarmed, for good |
+//! | a commit follows the establishment at once | the connection is asked for before the commit is judged: what it was established under is the base |
+//! | established while a commit to another target is being stored | armed: the older base stays; else it is not guarded, since nothing stood when it was staged |
 //! | established at the deadline | whatever is known when the device begins to take back counts: a tunnel that stands is not cut |
 //! | discovery changes the target meanwhile | it is asked whether the device is connected *under the new configuration*: the tunnel that discovery and configuration make together disarms |
 //! | discovery that a commit switches on finds something later | no commit changes the target then: not guarded |

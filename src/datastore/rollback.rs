@@ -51,13 +51,18 @@ impl Datastore {
 
     /// Whether [`Datastore::on_time`] has something to do.
     pub fn is_due(&mut self, now: Instant) -> bool {
+        self.hear_of_connection();
+        // All of them, since each takes note of its deadline.
+        let due = [self.guard.is_due(now), self.confirm.is_due(now)];
+        due.contains(&true) || self.guard.is_met(now)
+    }
+
+    /// Has the guard know what is known of the connection by now.
+    pub(super) fn hear_of_connection(&mut self) {
         if self.guard.armed().is_some() {
             let reached = self.ask().reached;
             self.guard.reached(reached);
         }
-        // All of them, since each takes note of its deadline.
-        let due = [self.guard.is_due(now), self.confirm.is_due(now)];
-        due.contains(&true) || self.guard.is_met(now)
     }
 
     /// What is due at this time: a confirmed commit that nobody confirmed, or one that has cut the device off, is taken

@@ -190,6 +190,29 @@ fn the_rollback_of_the_guard_is_a_commit_of_its_own_and_told_by_it() {
 }
 
 #[test]
+fn a_commit_that_follows_the_establishment_at_once_falls_back_to_what_was_established() {
+    let mut device = guarded();
+    device.commit(1, [2, 100, 60], None).unwrap();
+    // Nobody has looked at it yet when the next commit comes.
+    device.tunnel.comes_up();
+    device.commit(1, [3, 100, 60], None).unwrap();
+    assert_eq!(device.marks, [None, Some(2)]);
+    device.wait(60);
+    assert_eq!((device.running(), device.marks), ([2, 100, 60], [None; 2]));
+}
+
+#[test]
+fn a_commit_of_something_else_after_the_establishment_stores_that_nothing_is_guarded() {
+    let mut device = guarded();
+    device.commit(1, [2, 100, 60], None).unwrap();
+    device.tunnel.comes_up();
+    device.commit(1, [2, 200, 60], None).unwrap();
+    assert_eq!(device.marks, [None; 2]);
+    device.wait(60);
+    assert_eq!(device.running(), [2, 200, 60]);
+}
+
+#[test]
 fn a_tunnel_that_cannot_take_the_rollback_has_it_tried_again_and_nobody_commits_meanwhile() {
     struct Full(Arc<Mutex<bool>>);
     impl ConfigSubscriber for Full {
