@@ -109,7 +109,7 @@ pub(super) fn take_back(
         done.push((LAST_KEY.to_owned(), Some(rollback.to_bytes())));
     }
     let record = is_commit.then(|| commit_record(loaded.next_commit, source, &diff));
-    keep(store, loaded, record, done)?;
+    keep(store, loaded, record, done);
     Ok(Some(TakenBack { by, diff, rollback }))
 }
 
@@ -126,30 +126,27 @@ fn tunnel_record(loaded: &Loaded, before: &Tree, rollback: Option<&Rollback>) ->
 }
 
 /// Stores what was taken back, and takes it over.
-fn keep(
-    store: &Store,
-    loaded: &mut Loaded,
-    record: Option<CommitRecord>,
-    done: Vec<MetaChange>,
-) -> Result<(), AgentError> {
+fn keep(store: &Store, loaded: &mut Loaded, record: Option<CommitRecord>, done: Vec<MetaChange>) {
     for (key, value) in &done {
         match value {
             Some(value) => loaded.meta.insert(key.clone(), value.clone()),
             None => loaded.meta.remove(key),
         };
     }
-    let Some(record) = record else {
-        return Ok(store.put_meta(&done)?);
+    if let Some(record) = &record {
+        loaded.next_commit += 1;
+        loaded.diffs.push(record.diff.clone());
+        loaded.history.push(record.clone());
+    }
+    let stored = match &record {
+        Some(record) => store.commit(record, &done),
+        None => store.put_meta(&done),
     };
-    loaded.next_commit += 1;
-    loaded.diffs.push(record.diff.clone());
-    loaded.history.push(record.clone());
-    if let Err(error) = store.commit(&record, &done) {
+    if let Err(error) = stored {
         // The marks stay with it: whatever becomes of this agent, the next falls back to the same.
         tracing::error!(%error, "that cannot be stored yet; no commit can until it is");
         store.owe(record, done);
     }
-    Ok(())
 }
 
 /// What pending commits fall back to.
@@ -240,3 +237,6 @@ fn apply(tree: &mut Tree, diffs: &[Vec<u8>]) -> Result<(), AgentError> {
     let diffs = diffs.iter().map(|diff| Diff::parse(schema, &text(diff)));
     tree.apply_all(diffs).map_err(stored)
 }
+
+#[cfg(test)]
+mod tests;

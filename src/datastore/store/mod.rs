@@ -64,9 +64,9 @@ struct Writer {
     owed: Option<Box<Owed>>,
 }
 
-/// A commit that took effect before it could be stored.
+/// What took effect before it could be stored.
 struct Owed {
-    record: CommitRecord,
+    record: Option<CommitRecord>,
     beside: Vec<MetaChange>,
 }
 
@@ -138,10 +138,12 @@ impl Store {
 
     /// Takes note of a commit that is in force although [`Store::commit`] has refused it: what a confirmed commit falls
     /// back to at a start, which the disk says without it, too. It is stored before anything else, as soon as the disk
-    /// works; until then everything else is refused.
-    pub fn owe(&self, record: CommitRecord, beside: Vec<MetaChange>) {
+    /// works; until then everything else is refused. Without a record only what lies beside the configuration changes.
+    pub fn owe(&self, record: Option<CommitRecord>, beside: Vec<MetaChange>) {
         let mut writer = self.writer();
-        writer.next_commit = record.id + 1;
+        if let Some(record) = &record {
+            writer.next_commit = record.id + 1;
+        }
         writer.owed = Some(Box::new(Owed { record, beside }));
     }
 
@@ -262,17 +264,22 @@ impl Store {
 
     fn pay(&self, writer: &mut Writer, owed: Box<Owed>) -> Result<(), StoreError> {
         let Owed { record, beside } = owed.as_ref();
-        let head = head(record)?;
+        let record = record.as_ref();
+        let head = record.map(head).transpose()?;
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or_else(closed)?;
         let paid = tables::transact(database, |transaction| {
-            tables::append(transaction, record, &head)?;
+            if let Some((record, head)) = record.zip(head.as_deref()) {
+                tables::append(transaction, record, head)?;
+            }
             tables::change_meta(transaction, beside)
         });
-        match paid {
-            Ok(()) => self.count(writer, record, beside),
-            Err(_) => {
-                writer.refused = Some(self.undo(Some(record.id), beside));
+        match (&paid, record) {
+            (Ok(()), Some(record)) => self.count(writer, record, beside),
+            (Ok(()), None) => self.remember(beside),
+            (Err(_), record) => {
+                let commit = record.map(|record| record.id);
+                writer.refused = Some(self.undo(commit, beside));
                 writer.owed = Some(owed);
             }
         }
@@ -371,4 +378,4 @@ fn open(path: &PathBuf) -> Result<Database, redb::DatabaseError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -269,7 +269,7 @@ fn a_rollback_at_a_start_that_cannot_be_stored_is_owed_and_paid_before_anything_
                 assert!(after > 3, "only {after} points");
                 break;
             }
-            store.owe(back, gone.to_vec());
+            store.owe(Some(back), gone.to_vec());
             store.commit(&record(3, b"c"), &[]).unwrap_err();
             store.settle().unwrap_err();
             assert!(store.is_unsettled());

@@ -8,7 +8,7 @@ use redb::StorageBackend;
 
 /// What the next operations meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     None,
     /// The operation after `after` more fails with this errno; those behind it work again.
     Once {
@@ -41,21 +41,21 @@ struct State {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk(Arc<Mutex<State>>);
 
 impl Disk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn inject(&self, fault: Fault) {
+    pub(crate) fn inject(&self, fault: Fault) {
         let mut state = self.state();
         state.fault = Some(fault);
         state.failed = false;
     }
 
     /// Whether the injected fault has been met.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.state().failed
     }
 

@@ -2,7 +2,7 @@
 
 mod confirmed;
 mod crash;
-mod disk;
+pub(crate) mod disk;
 mod faults;
 mod files;
 mod guarded;
@@ -33,14 +33,14 @@ fn meta(key: &str, value: &[u8]) -> MetaChange {
 }
 
 /// A new store on a disk in memory.
-fn make(disk: &Disk) -> Store {
+pub(crate) fn make(disk: &Disk) -> Store {
     let database = builder().create_with_backend(disk.clone()).unwrap();
     initialise(&database).unwrap();
     database.close().unwrap();
     reopen(disk).unwrap().0
 }
 
-fn reopen(disk: &Disk) -> Result<(Store, Loaded), StoreError> {
+pub(crate) fn reopen(disk: &Disk) -> Result<(Store, Loaded), StoreError> {
     let disk = disk.clone();
     Store::with(Box::new(move || {
         builder().create_with_backend(disk.clone())
