@@ -12,7 +12,7 @@ use crate::model::settings::logging::{LogLevel, LogSettings};
 use crate::model::tree::Tree;
 
 /// Where what drives the log is configured.
-const READ: [&str; 2] = [paths::LOGGING, paths::SYSTEM];
+const READ: [&str; 2] = [paths::LOGGING, paths::HOSTNAME];
 /// Entries that are read where nobody says how many.
 const MOST: usize = 100;
 
