@@ -1,9 +1,12 @@
 """The command line through the OpenSSH client: one command, a script, and a shell on a terminal."""
 
+import fcntl
 import os
 import pty
 import select
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -55,6 +58,7 @@ class Screen:
     def __init__(self, arguments):
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
             os.execvpe(arguments[0], arguments, os.environ | {"TERM": "xterm"})
         self.seen = ""
 
@@ -87,10 +91,13 @@ def test_a_shell_helps_completes_and_stops_at_pages(ssh):
     screen.type("cloud-management ?")
     assert "keepalive" in screen.wait_for("unbinding-code")
     screen.wait_for("[Device] ")
+    # What is typed before the next prompt goes with the line.
     screen.type("\x03")
+    screen.wait_for("[Device] ")
     screen.type("dis cur\t\r")
     screen.wait_for("---- More ----")
-    screen.type(" ")
+    screen.type("q")
+    screen.wait_for("[Device] ")
     screen.type("\x1a")
     screen.wait_for("<Device> ")
     screen.type("quit\r")
