@@ -1,4 +1,4 @@
-//! `COMMANDS.md` is made of the table of commands. `BLESS=1` writes it.
+//! `src/cli/commands.md` is made of the table of commands. `BLESS=1` writes it.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -49,7 +49,7 @@ fn page() -> String {
 
 #[test]
 fn the_page_of_commands_is_that_of_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("COMMANDS.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/commands.md");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, page()).unwrap();
     }
