@@ -46,9 +46,17 @@ fn test_modules(file: &SourceFile) -> Vec<String> {
         Some(folder) => folder,
         None => file.name.trim_end_matches(".rs"),
     };
-    let declared = file.text.split("#[cfg(test)]\nmod ").skip(1);
-    let names = declared.filter_map(|after| after.lines().next()?.strip_suffix(';'));
+    let declared = file.text.split("#[cfg(test)]\n").skip(1);
+    let names = declared.filter_map(|after| test_module(after)?.strip_suffix(';'));
     names.map(|name| format!("{base}/{name}")).collect()
+}
+
+/// What follows `mod` in a line behind `#[cfg(test)]`; a module of tests may lend its parts to others.
+pub fn test_module(after: &str) -> Option<&str> {
+    let line = after.lines().next()?.trim_start();
+    line.strip_prefix("pub(crate) ")
+        .unwrap_or(line)
+        .strip_prefix("mod ")
 }
 
 fn collect(directory: &Path, into: &mut Vec<PathBuf>) {
