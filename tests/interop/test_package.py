@@ -30,7 +30,8 @@ def packages(tmp_path_factory):
     directory = tmp_path_factory.mktemp("package")
     (directory / "release").mkdir()
     subprocess.run(["strip", "-o", directory / "release" / "tether", BINARIES / "tether"], check=True)
-    subprocess.run([BINARIES / "examples" / "package", directory / "package"], check=True)
+    # Where Cargo.toml has the package look for them, wherever else the build is.
+    subprocess.run([BINARIES / "examples" / "package", ROOT / "target" / "package"], check=True)
 
     def package(version):
         file = directory / f"tether_{version}.deb"
