@@ -11,6 +11,13 @@ use super::*;
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:yang:ietf-yang-push";
 const SUBSCRIBED: &str = "urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications";
 
+/// What becomes of `contact`.
+fn on_contact(action: &str) -> String {
+    let path =
+        r#"<path xmlns:s="urn:ietf:params:xml:ns:yang:ietf-system">/s:system/s:contact</path>"#;
+    rule("contact", path, action)
+}
+
 fn operation(name: &str, parameters: &str) -> String {
     format!(r#"<{name} xmlns="{SUBSCRIBED}">{parameters}</{name}>"#)
 }

@@ -371,9 +371,7 @@ async fn who_has_forbidden_updates_is_told_that_changes_are_missing() {
 
 #[tokio::test]
 async fn what_a_user_may_not_read_is_pruned_from_every_update() {
-    let path =
-        r#"<path xmlns:s="urn:ietf:params:xml:ns:yang:ietf-system">/s:system/s:contact</path>"#;
-    let device = with_rules(&rule("no-contact", path, "deny")).await;
+    let device = with_rules(&on_contact("deny")).await;
     let mut manager = device.login("admin").await;
     change(
         &mut manager,
@@ -436,9 +434,7 @@ async fn an_entry_behind_a_hidden_one_does_not_tell_its_name() {
 
 #[tokio::test(start_paused = true)]
 async fn rules_that_change_take_away_what_was_seen_before() {
-    let path =
-        r#"<path xmlns:s="urn:ietf:params:xml:ns:yang:ietf-system">/s:system/s:contact</path>"#;
-    let device = with_rules(&rule("no-contact", path, "permit")).await;
+    let device = with_rules(&on_contact("permit")).await;
     let mut manager = device.login("admin").await;
     change(
         &mut manager,
@@ -450,7 +446,7 @@ async fn rules_that_change_take_away_what_was_seen_before() {
     assert!(update(&mut bob).await.contains("<contact>me</contact>"));
     let mut other = device.login("bob").await;
     establish(&mut other, &running("<sync-on-start>false</sync-on-start>")).await;
-    change(&mut manager, &nacm(&rule("no-contact", path, "deny"))).await;
+    change(&mut manager, &nacm(&on_contact("deny"))).await;
     let again = update(&mut bob).await;
     assert!(
         again.contains("attic") && !again.contains("contact"),

@@ -143,12 +143,9 @@ async fn a_part_whose_state_never_rests_does_not_keep_the_others_from_being_told
     assert_eq!(changes(&mut listener).await, pairs(&[("create", &target)]));
 }
 
-const CONTACT: &str =
-    r#"<path xmlns:s="urn:ietf:params:xml:ns:yang:ietf-system">/s:system/s:contact</path>"#;
-
 #[tokio::test(start_paused = true)]
 async fn what_was_recorded_before_it_was_denied_is_not_sent_after() {
-    let device = with_rules(&rule("contact", CONTACT, "permit")).await;
+    let device = with_rules(&on_contact("permit")).await;
     let mut manager = device.login("admin").await;
     let mut bob = device.login("bob").await;
     let trigger = on_change("<dampening-period>2000</dampening-period>");
@@ -166,7 +163,7 @@ async fn what_was_recorded_before_it_was_denied_is_not_sent_after() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     change(&mut manager, &location(&long(""))).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    change(&mut manager, &nacm(&rule("contact", CONTACT, "deny"))).await;
+    change(&mut manager, &nacm(&on_contact("deny"))).await;
     tokio::time::sleep(Duration::from_secs(25)).await;
     assert!(told(&mut bob).await.contains("<push-change-update "));
     let again = update(&mut bob).await;
@@ -190,14 +187,14 @@ async fn gathered(device: &Served, listener: &mut Session) -> DateTime<Utc> {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_gathered_before_it_was_denied_is_not_sent_after() {
-    let device = with_rules(&rule("contact", CONTACT, "permit")).await;
+    let device = with_rules(&on_contact("permit")).await;
     let mut manager = device.login("admin").await;
     let place = long("");
     let secret = format!("<contact>secret</contact><location>{place}</location>");
     change(&mut manager, &system(&secret)).await;
     let mut bob = device.login("bob").await;
     gathered(&device, &mut bob).await;
-    change(&mut manager, &nacm(&rule("contact", CONTACT, "deny"))).await;
+    change(&mut manager, &nacm(&on_contact("deny"))).await;
     assert!(update(&mut bob).await.contains("secret"));
     let second = update(&mut bob).await;
     assert!(second.contains("<location>") && !second.contains("secret"));
