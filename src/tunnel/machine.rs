@@ -40,6 +40,7 @@ use crate::model::status::{
     ProcessState, ServerCertificate, ServerStatus, Unbinding,
 };
 use crate::tunnel::target::{Origins, Target};
+pub use course::CHALLENGE_CONNECTIONS;
 use course::{Course, Progress};
 use established::Established;
 use primary::WayBack;

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -13,14 +14,10 @@ use crate::model::settings::{DnsSettings, Secret};
 use crate::model::status::{
     ConnectionTest, FailureReason, Moment, TestFailure, TestStep, TestedServer, TestedStep,
 };
-use crate::tunnel::machine::STEP_DEADLINE;
 use crate::tunnel::machine::event::{AuthenticationOutcome, Endpoint};
+use crate::tunnel::machine::{CHALLENGE_CONNECTIONS, STEP_DEADLINE};
 use crate::tunnel::net::{Connection, NetError, connect, resolve, tls};
 use crate::tunnel::target::{Target, target};
-use crate::tunnel::wire::AuthenticationRequest;
-
-/// Connections that one authentication may spend on challenges that came with `Connection: close`, as in an attempt.
-const CHALLENGE_CONNECTIONS: usize = 2;
 
 /// The last test, for those who look at it.
 pub(super) type Shown = watch::Sender<Option<Arc<ConnectionTest>>>;
@@ -100,10 +97,7 @@ impl Walk<'_> {
                 server.address = Some(address);
             }
         });
-        let handshake = async {
-            let tls = tls(surroundings, self.server, tcp).await?;
-            Ok(Connection::open(surroundings, self.server, tls.stream).await?)
-        };
+        let handshake = async { Ok(self.secure(tcp).await?) };
         let connection = self.step(TestStep::Tls, handshake).await?;
         let authentication = self.authenticate(connection, &addresses);
         self.step(TestStep::Authentication, authentication).await
@@ -143,13 +137,7 @@ impl Walk<'_> {
         mut connection: Connection,
         addresses: &[IpAddr],
     ) -> Result<(), TestFailure> {
-        let identity = &self.device.identity;
-        let request = AuthenticationRequest {
-            serial_number: identity.serial_number.clone(),
-            model: identity.model.clone(),
-            software: identity.software.clone(),
-            unbinding_code: None,
-        };
+        let request = self.device.identity.authentication(None);
         let nonces = &self.device.nonces;
         for _ in 0..=CHALLENGE_CONNECTIONS {
             let answered = connection.authenticate(nonces, &request, self.password);
@@ -171,8 +159,12 @@ impl Walk<'_> {
     }
 
     async fn dial_again(&self, addresses: &[IpAddr]) -> Result<Connection, NetError> {
-        let surroundings = &self.device.surroundings;
         let (tcp, _) = connect(self.server, addresses).await?;
+        self.secure(tcp).await
+    }
+
+    async fn secure(&self, tcp: TcpStream) -> Result<Connection, NetError> {
+        let surroundings = &self.device.surroundings;
         let tls = tls(surroundings, self.server, tcp).await?;
         Connection::open(surroundings, self.server, tls.stream).await
     }

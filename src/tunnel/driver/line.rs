@@ -43,6 +43,18 @@ pub struct Identity {
     pub software: String,
 }
 
+impl Identity {
+    /// What it says of itself in steps 1 and 2.
+    pub(super) fn authentication(&self, unbinding_code: Option<Secret>) -> AuthenticationRequest {
+        AuthenticationRequest {
+            serial_number: self.serial_number.clone(),
+            model: self.model.clone(),
+            software: self.software.clone(),
+            unbinding_code,
+        }
+    }
+}
+
 /// What every connection needs.
 #[derive(Debug)]
 pub(super) struct Device {
@@ -227,12 +239,7 @@ async fn make(
             if let Some(stored) = stored {
                 stored.reached().await;
             }
-            let request = AuthenticationRequest {
-                serial_number: identity.serial_number.clone(),
-                model: identity.model.clone(),
-                software: identity.software.clone(),
-                unbinding_code,
-            };
+            let request = identity.authentication(unbinding_code);
             let (outcome, reusable) = connection
                 .authenticate(&device.nonces, &request, password.as_ref())
                 .await?;

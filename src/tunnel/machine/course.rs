@@ -17,7 +17,7 @@ pub(super) use terms::{Goal, Means, Outcome, Plan, Progress, Turn};
 
 /// Connections that one attempt may spend on challenges that came with `Connection: close`: one for a fresh nonce, one
 /// for a stale one.
-const CHALLENGE_CONNECTIONS: u8 = 2;
+pub const CHALLENGE_CONNECTIONS: u8 = 2;
 
 /// One attempt on one server.
 #[derive(Debug)]
