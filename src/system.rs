@@ -62,10 +62,7 @@ impl<N: Fn() -> DateTime<Utc> + Send + Sync> StateProvider for SystemState<N> {
     }
 
     fn telling(&self) -> Option<Telling> {
-        Some(Telling {
-            wakes: None,
-            unsettled: &paths::SYSTEM_UNSETTLED,
-        })
+        Telling::nothing_but(&paths::SYSTEM_UNSETTLED)
     }
 }
 
@@ -87,10 +84,7 @@ impl StateProvider for HardwareState {
 
     /// It was found out at the start, and stays.
     fn telling(&self) -> Option<Telling> {
-        Some(Telling {
-            wakes: None,
-            unsettled: &[],
-        })
+        Telling::nothing_but(&[])
     }
 }
 

@@ -180,10 +180,7 @@ impl StateProvider for Streams {
     }
 
     fn telling(&self) -> Option<Telling> {
-        Some(Telling {
-            wakes: None,
-            unsettled: &paths::STREAMS_UNSETTLED,
-        })
+        Telling::nothing_but(&paths::STREAMS_UNSETTLED)
     }
 }
 
@@ -206,10 +203,7 @@ impl StateProvider for EventStreams {
     }
 
     fn telling(&self) -> Option<Telling> {
-        Some(Telling {
-            wakes: None,
-            unsettled: &paths::EVENT_STREAMS_UNSETTLED,
-        })
+        Telling::nothing_but(&paths::EVENT_STREAMS_UNSETTLED)
     }
 }
 
@@ -238,10 +232,7 @@ impl StateProvider for LossState {
     }
 
     fn telling(&self) -> Option<Telling> {
-        Some(Telling {
-            wakes: None,
-            unsettled: &[paths::NOTIFICATIONS],
-        })
+        Telling::nothing_but(&[paths::NOTIFICATIONS])
     }
 }
 

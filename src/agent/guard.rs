@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::datastore::Guarded;
+use crate::datastore::changes::when_published;
 use crate::datastore::driver::Handle;
 use crate::datastore::events::notices;
 use crate::datastore::guard::record::LAST_KEY;
@@ -19,7 +19,7 @@ use crate::model::paths;
 use crate::model::status::Clocks;
 use crate::model::tree::{Cursor, Tree};
 use crate::tunnel::CloudConnection;
-use crate::tunnel::driver::Standing;
+use crate::tunnel::driver::{Standing, clocks};
 
 /// What the guard works with, and who shows it.
 pub(super) fn open(cloud: &CloudConnection, loaded: &Loaded) -> (Guarded, CommitGuardState) {
@@ -66,22 +66,13 @@ impl StateProvider for CommitGuardState {
 
     fn state(&self, into: &mut Tree) {
         let status = Arc::clone(&self.0.borrow());
-        let clocks = Clocks {
-            instant: Instant::now().into_std(),
-            date: SystemTime::now(),
-        };
-        if let Err(error) = write(&status, clocks, into) {
+        if let Err(error) = write(&status, clocks(SystemTime::now), into) {
             tracing::warn!(%error, "the state of the commit guard does not fit the model");
         }
     }
 
     fn telling(&self) -> Option<Telling> {
-        let mut status = self.0.clone();
-        status.mark_unchanged();
-        Some(Telling {
-            wakes: Some(Box::new(status)),
-            unsettled: &[],
-        })
+        Telling::by(when_published(&self.0), &[])
     }
 }
 

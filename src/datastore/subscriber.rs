@@ -99,6 +99,24 @@ pub struct Telling {
     pub unsettled: &'static [&'static str],
 }
 
+impl Telling {
+    /// Nobody tells: but for what is unsettled, the state stays what it is.
+    pub const fn nothing_but(unsettled: &'static [&'static str]) -> Option<Self> {
+        Some(Self {
+            wakes: None,
+            unsettled,
+        })
+    }
+
+    /// It is another one whenever this wakes, but for what is unsettled.
+    pub fn by(wakes: Box<dyn Wakes>, unsettled: &'static [&'static str]) -> Option<Self> {
+        Some(Self {
+            wakes: Some(wakes),
+            unsettled,
+        })
+    }
+}
+
 /// A part of the agent that carries out an action or rpc of a module.
 pub trait ActionHandler: Send {
     /// Does it with an input that was validated; returns the output nodes, or an empty tree when there are none.

@@ -223,10 +223,7 @@ impl StateProvider for CloudConnection {
     }
 
     fn telling(&self) -> Option<Telling> {
-        Some(Telling {
-            wakes: Some(self.handle.wakes()),
-            unsettled: &paths::CLOUD_UNSETTLED,
-        })
+        Telling::by(self.handle.wakes(), &paths::CLOUD_UNSETTLED)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::model::tree::{SchemaNode, SharedDiff};
 pub use log::Found;
 pub use patch::{ChangeType, Edit, Where};
 pub use record::Record;
-pub use stream::{Bell, Changes, Listener, Wakes};
+pub use stream::{Bell, Changes, Listener, Wakes, when_published};
 pub use walk::Look;
 
 /// Of what something changed.

@@ -147,6 +147,13 @@ impl<A: Wakes, B: Wakes> Wakes for (A, B) {
     }
 }
 
+/// Wakes whenever something else is published, from now on.
+pub fn when_published<T: Send + Sync + 'static>(published: &watch::Receiver<T>) -> Box<dyn Wakes> {
+    let mut published = published.clone();
+    published.mark_unchanged();
+    Box::new(published)
+}
+
 /// A bell that whoever changes something rings. Cheap to clone; all clones are the same bell.
 #[derive(Clone, Debug, Default)]
 pub struct Bell(Arc<watch::Sender<()>>);

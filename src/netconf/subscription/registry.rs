@@ -268,9 +268,6 @@ impl StateProvider for Registry {
     }
 
     fn telling(&self) -> Option<Telling> {
-        Some(Telling {
-            wakes: Some(self.bell.hear()),
-            unsettled: &paths::SUBSCRIPTIONS_UNSETTLED,
-        })
+        Telling::by(self.bell.hear(), &paths::SUBSCRIPTIONS_UNSETTLED)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
@@ -11,11 +11,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use super::machine::{Action, Attempt, CallHome, Event};
-use super::status::{CallHomeStatus, Failure, Phase, Reason, clocks};
+use super::status::{CallHomeStatus, Failure, Phase, Reason};
 use crate::model::settings::DnsSettings;
 use crate::model::settings::call_home::{CallHomeSettings, Endpoint};
 use crate::transport::ssh::{Call, CallEnd, SshServer, Terms};
 use crate::transport::{BoxedStream, stopped};
+use crate::tunnel::driver::clocks;
 
 /// Finds a manager and connects to it.
 pub type Dial = Arc<dyn Fn(Endpoint) -> BoxFuture<'static, Result<Dialled, Failure>> + Send + Sync>;
@@ -105,7 +106,7 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event) {
-        let action = self.machine.handle(event, clocks());
+        let action = self.machine.handle(event, clocks(SystemTime::now));
         match action {
             Some(Action::Call {
                 attempt,

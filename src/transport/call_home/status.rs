@@ -6,12 +6,14 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::watch;
 
+use crate::datastore::changes::when_published;
 use crate::datastore::subscriber::{StateProvider, Telling};
 use crate::model::date_and_time;
 use crate::model::error::RpcError;
 use crate::model::paths;
 use crate::model::status::Clocks;
 use crate::model::tree::{Cursor, Tree};
+use crate::tunnel::driver::clocks;
 
 /// `connection-state`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,26 +133,13 @@ impl StateProvider for CallHomeState {
 
     fn state(&self, into: &mut Tree) {
         let status = Arc::clone(&self.0.borrow());
-        if let Err(error) = write(into, &status, clocks()) {
+        if let Err(error) = write(into, &status, clocks(SystemTime::now)) {
             tracing::warn!(%error, "the state of call home does not fit its module");
         }
     }
 
     fn telling(&self) -> Option<Telling> {
-        let mut status = self.0.clone();
-        status.mark_unchanged();
-        Some(Telling {
-            wakes: Some(Box::new(status)),
-            unsettled: &[],
-        })
-    }
-}
-
-/// What the clocks say.
-pub(super) fn clocks() -> Clocks {
-    Clocks {
-        instant: tokio::time::Instant::now().into_std(),
-        date: SystemTime::now(),
+        Telling::by(when_published(&self.0), &[])
     }
 }
 

@@ -173,8 +173,8 @@ impl Handle {
     }
 }
 
-/// Both clocks at once.
-pub(super) fn clocks(clock: fn() -> SystemTime) -> Clocks {
+/// Both clocks at once; `clock` is the device's.
+pub fn clocks(clock: fn() -> SystemTime) -> Clocks {
     Clocks {
         instant: Instant::now().into_std(),
         date: clock(),
