@@ -487,9 +487,7 @@ fn tunnel_setup(
         network: discovery.network.clone(),
         record: Record::from_bytes(stored, &device.serial_number),
         store: Arc::clone(store) as Arc<dyn TunnelStore>,
-        // No notification holds a secret.
         announce: CloudConnection::announce(schema, move |at, told| {
-            tracing::info!(notification = %told.to_json(), "cloud connection");
             stream.publish(at, told.duplicate(), None);
         }),
         print_state: CloudConnection::print_state(schema),

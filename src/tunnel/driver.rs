@@ -47,6 +47,7 @@ use line::{Device, Order, Request};
 use lines::Lines;
 use meter::Meter;
 use saver::{Stored, Version};
+pub(super) use steps::announced;
 
 /// Commands that wait; a commit that finds no room is refused.
 const COMMANDS: usize = 64;

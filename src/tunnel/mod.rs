@@ -80,7 +80,7 @@ impl CloudConnection {
         ]
     }
 
-    /// A driver's way to tell notifications: to the telemetry service, and to `others` with the tree of the
+    /// A driver's way to tell notifications: in the log, to the telemetry service, and to `others` with the tree of the
     /// notification and the present.
     pub fn announce(
         schema: Schema,
@@ -89,6 +89,7 @@ impl CloudConnection {
         Box::new(
             move |told, clocks, telemetry| match state::notification(schema, told, clocks) {
                 Ok(tree) => {
+                    driver::announced(told);
                     telemetry.notify(clocks.date, &tree.to_json());
                     others(clocks.date, &tree);
                 }

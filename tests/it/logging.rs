@@ -290,5 +290,12 @@ async fn each_step_towards_the_cloud_is_told_at_debug_and_what_it_failed_at_at_i
     assert!(told.contains("device_state=connecting"), "{told}");
     assert!(told.contains(&format!("port={port}")), "{told}");
     assert!(!told.contains(PASSWORD), "{told}");
+    // What subscribers are told, in fields under the names of the model.
+    let changed =
+        "connection-state-changed previous_connection_state=unconnected connection_state=request";
+    assert!(told.contains(changed), "{told}");
+    let outage = device.told("tunnel", "all-servers-failed").await.join("\n");
+    let failed = format!("127.0.0.1:{port} connect-failed");
+    assert!(outage.contains(&failed), "{outage}");
     device.agent.stop().await;
 }

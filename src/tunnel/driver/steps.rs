@@ -1,8 +1,10 @@
 //! The log of the way to the cloud, step by step. The address and port of the server are told, and nothing that is secret.
 
-use tracing::{debug, info};
+use tracing::field::display;
+use tracing::{Level, debug, event, info, warn};
 
-use crate::model::status::{CloudStatus, DeviceState};
+use crate::model::status::{CloudStatus, DeviceState, ServerStatus};
+use crate::tunnel::machine::Notification;
 
 /// Tells what is another step now, or another failure.
 pub(super) fn tell(before: &CloudStatus, now: &CloudStatus) {
@@ -18,7 +20,7 @@ pub(super) fn tell(before: &CloudStatus, now: &CloudStatus) {
             device_state = now.device.as_yang(),
             process_state = now.process.as_yang(),
             domain,
-            address = address.map(tracing::field::display),
+            address = address.map(display),
             port,
             attempts = now.attempts,
             "a step of the cloud connection"
@@ -37,5 +39,82 @@ pub(super) fn tell(before: &CloudStatus, now: &CloudStatus) {
             attempts = now.attempts,
             "an attempt to reach the cloud failed"
         );
+    }
+}
+
+/// Tells what subscribers are told, under the names of the model. A loss and an outage are warnings.
+pub(in crate::tunnel) fn announced(told: &Notification) {
+    match told {
+        Notification::ConnectionStateChanged { .. } => connection(told),
+        Notification::SubconnectionStateChanged {
+            service,
+            previous,
+            state,
+            failure,
+            ..
+        } => info!(
+            service,
+            previous_state = previous.map(|state| state.as_yang()),
+            state = state.as_yang(),
+            failure_reason = failure.map(|reason| reason.as_yang()),
+            "subconnection-state-changed"
+        ),
+        Notification::UnbindingAnswered { id, state, reason } => {
+            info!(
+                id,
+                result = state.as_yang(),
+                reason = reason.as_deref(),
+                "unbinding-answered"
+            );
+        }
+        Notification::AllServersFailed {
+            attempts, servers, ..
+        } => {
+            let failed = servers.iter().map(|(server, reason)| {
+                let ServerStatus { domain, port, .. } = server;
+                format!("{domain}:{port} {}", reason.as_yang())
+            });
+            let failed = failed.collect::<Vec<_>>().join(", ");
+            warn!(attempts, failed, "all-servers-failed");
+        }
+    }
+}
+
+fn connection(told: &Notification) {
+    let Notification::ConnectionStateChanged {
+        previous,
+        state,
+        device,
+        server,
+        failure,
+        down,
+    } = told
+    else {
+        return;
+    };
+    let server = server.as_ref();
+    let domain = server.map(|server| server.domain.as_str());
+    let address = server.and_then(|server| server.address).map(display);
+    let port = server.map(|server| server.port);
+    // The level of an event has to be known when it is compiled.
+    macro_rules! tell {
+        ($level:expr) => {
+            event!(
+                $level,
+                previous_connection_state = previous.as_yang(),
+                connection_state = state.as_yang(),
+                device_state = device.as_yang(),
+                domain,
+                address,
+                port,
+                failure_reason = failure.map(|reason| reason.as_yang()),
+                down_reason = down.map(|reason| reason.as_yang()),
+                "connection-state-changed"
+            )
+        };
+    }
+    match down {
+        Some(_) => tell!(Level::WARN),
+        None => tell!(Level::INFO),
     }
 }
