@@ -59,7 +59,6 @@ use crate::tunnel::{self, CloudConnection};
 
 use call_home::CallHome;
 use command::SystemCommand;
-use control::Asked;
 use discovery::Discovery;
 use events::{EventStreams, Hearing, LossState, Streams, Subscribed};
 use guard::CommitGuardState;
@@ -186,14 +185,15 @@ impl Agent {
 
         let (shutdown, stopping) = watch::channel(false);
         let services = Services::new();
-        let (hearing, mut announce) = Hearing::open(schema, &store)?;
+        let (hearing, announce) = Hearing::open(schema, &store)?;
         let discovery = Discovery::start(&stopping);
         let beside = (&services, &discovery, &hearing.events.stream);
         let setup = tunnel_setup(schema, &device, &loaded, &store, beside);
-        restore::tell(taken_back, &mut announce);
         let (tunnel, driver) = tunnel::driver::start(setup, stopping.clone());
         let standing = tunnel.standing();
         let cloud = CloudConnection::new(tunnel.clone(), schema, Arc::clone(&key));
+        let mut announce = guard::heard_by_cloud(announce, cloud.clone(), schema);
+        restore::tell(taken_back, &mut announce);
 
         let (users, known_users) = Watched::new(paths::AUTHENTICATION, watched::users);
         let (limits, known_limits) = Watched::new(paths::LIMITS, watched::limits);
@@ -248,11 +248,8 @@ impl Agent {
         });
 
         parts.spawn(doors.local.run(serve, stopping.clone()));
-        let handler = control::handler(Asked {
-            reports: discovery.reports,
-            modules: services.modules.clone(),
-            shutdown: stopping.clone(),
-        });
+        let modules = services.modules.clone();
+        let handler = control::handler(discovery.reports, modules, stopping.clone());
         parts.spawn(doors.control.run(handler, stopping.clone()));
         parts.spawn(services.run(ssh.clone()));
         parts.spawn(call_home.run(ssh.clone(), stopping.clone()));

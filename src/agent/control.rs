@@ -12,15 +12,23 @@ use crate::tunnel::service::external::External;
 
 /// What the requests are about.
 #[derive(Clone)]
-pub(super) struct Asked {
-    pub(super) reports: Reports,
-    pub(super) modules: Modules,
-    /// True when the agent stops.
-    pub(super) shutdown: watch::Receiver<bool>,
+struct Asked {
+    reports: Reports,
+    modules: Modules,
+    shutdown: watch::Receiver<bool>,
 }
 
-/// Answers each request.
-pub(super) fn handler(asked: Asked) -> Handler {
+/// Answers each request, until `shutdown` is true.
+pub(super) fn handler(
+    reports: Reports,
+    modules: Modules,
+    shutdown: watch::Receiver<bool>,
+) -> Handler {
+    let asked = Asked {
+        reports,
+        modules,
+        shutdown,
+    };
     Arc::new(move |request| Box::pin(answer(request, asked.clone())))
 }
 

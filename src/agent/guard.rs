@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use crate::datastore::Guarded;
 use crate::datastore::changes::when_published;
 use crate::datastore::driver::Handle;
-use crate::datastore::events::notices;
+use crate::datastore::events::{Announce, What, notices};
 use crate::datastore::guard::record::LAST_KEY;
 use crate::datastore::guard::{Rollback, Status};
 use crate::datastore::store::Loaded;
@@ -16,6 +16,7 @@ use crate::datastore::subscriber::{StateProvider, Telling};
 use crate::model::date_and_time;
 use crate::model::error::RpcError;
 use crate::model::paths;
+use crate::model::schema::Schema;
 use crate::model::status::Clocks;
 use crate::model::tree::{Cursor, Tree};
 use crate::tunnel::CloudConnection;
@@ -34,6 +35,23 @@ pub(super) fn open(cloud: &CloudConnection, loaded: &Loaded) -> (Guarded, Commit
         last: stored.and_then(|stored| Rollback::from_bytes(stored)),
     };
     (guarded, CommitGuardState(status))
+}
+
+/// The same announcements; of a rollback the cloud hears too (cloud-protocol.md, "Steps 9-11": all of cloud-management).
+pub(super) fn heard_by_cloud(
+    mut announce: Announce,
+    cloud: CloudConnection,
+    schema: Schema,
+) -> Announce {
+    Box::new(move |announced| {
+        if let What::RolledBack(rollback) = &announced.what {
+            match notices::rolled_back(schema, rollback) {
+                Ok(notice) => cloud.notify(announced.by.at, &notice),
+                Err(error) => tracing::warn!(%error, "an event does not fit its module"),
+            }
+        }
+        announce(announced);
+    })
 }
 
 /// Has the owner of the datastores look whenever there is news of the tunnel, for as long as both are there.

@@ -152,11 +152,20 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
         number: 0,
         records,
         stored,
-        telemetry,
+        telemetry: Arc::clone(&telemetry),
         announce: setup.announce,
         meter: Meter::new(Instant::now().into_std()),
     };
-    let handle = Handle::new(commands, watched, test, stands, findings, modules, clock);
+    let handle = Handle {
+        commands,
+        status: watched,
+        test,
+        standing: stands,
+        findings,
+        modules,
+        telemetry,
+        clock,
+    };
     let (passed, admitted) = mpsc::channel(1);
     tokio::spawn(gate::pass(commanded, passed, setup.answered));
     let task = tokio::spawn(async move {

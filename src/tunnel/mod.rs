@@ -107,6 +107,11 @@ impl CloudConnection {
         })
     }
 
+    /// Tells the cloud, by the telemetry service, a notification of the module that is not of the tunnel itself. Never waits.
+    pub fn notify(&self, at: std::time::SystemTime, notification: &Tree) {
+        self.handle.notify(at, &notification.to_json());
+    }
+
     /// What the commit guard is told of the tunnel; never waits.
     pub fn news(&self) -> News {
         // In this order: the server is that of an establishment which is known, or a later one.

@@ -79,6 +79,12 @@ async fn restored(device: &mut Device, before: &str) {
     }
 }
 
+/// By the telemetry service, as of every notification of cloud-management.
+async fn the_cloud_hears_of_it(device: &mut Device, mark: u64) {
+    let heard = |what: &What| matches!(what, What::Telemetry { notification } if notification == "cloud-management:commit-rolled-back");
+    device.cloud_sees(mark, heard).await;
+}
+
 #[tokio::test]
 async fn a_wrong_password_is_taken_back_and_everybody_is_told_why() {
     let mut device = guarded().await;
@@ -123,6 +129,7 @@ async fn a_wrong_password_is_taken_back_and_everybody_is_told_why() {
     ] {
         assert!(rolled_back.contains(part), "{rolled_back}");
     }
+    the_cloud_hears_of_it(&mut device, mark).await;
     // It stays so, and a restart finds the same.
     pass(120).await;
     let mut device = device.restart().await;
@@ -201,6 +208,7 @@ async fn a_restart_while_it_is_armed_restores_before_anything_is_dialled_and_tel
         {}
     };
     soon(by_server).await;
+    the_cloud_hears_of_it(&mut device, mark).await;
     // Once is enough.
     let mut device = device.restart().await;
     device.up().await;

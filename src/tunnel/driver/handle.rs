@@ -54,13 +54,14 @@ pub struct Standing {
 /// The agent's end of the driver. Cheap to clone; the tunnel is shut down when the last one goes.
 #[derive(Clone)]
 pub struct Handle {
-    commands: mpsc::Sender<Command>,
-    status: watch::Receiver<Arc<CloudStatus>>,
-    test: watch::Sender<Option<Arc<ConnectionTest>>>,
-    standing: watch::Receiver<Standing>,
-    findings: watch::Receiver<Arc<Findings>>,
-    modules: Modules,
-    clock: fn() -> SystemTime,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) status: watch::Receiver<Arc<CloudStatus>>,
+    pub(super) test: watch::Sender<Option<Arc<ConnectionTest>>>,
+    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) findings: watch::Receiver<Arc<Findings>>,
+    pub(super) modules: Modules,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) clock: fn() -> SystemTime,
 }
 
 /// Room for one command, so that giving it cannot fail.
@@ -74,26 +75,6 @@ impl Reserved {
 }
 
 impl Handle {
-    pub(super) fn new(
-        commands: mpsc::Sender<Command>,
-        status: watch::Receiver<Arc<CloudStatus>>,
-        test: watch::Sender<Option<Arc<ConnectionTest>>>,
-        standing: watch::Receiver<Standing>,
-        findings: watch::Receiver<Arc<Findings>>,
-        modules: Modules,
-        clock: fn() -> SystemTime,
-    ) -> Self {
-        Self {
-            commands,
-            status,
-            test,
-            standing,
-            findings,
-            modules,
-            clock,
-        }
-    }
-
     /// Makes room for a command; `None` when too many wait already, or the tunnel has ended.
     pub fn reserve(&self) -> Option<Reserved> {
         let permit = self.commands.clone().try_reserve_owned().ok()?;
@@ -155,6 +136,11 @@ impl Handle {
             .await
             .ok()
             .map(|status| status.clone())
+    }
+
+    /// Queues a notification of the module for the telemetry service: what happened beside the tunnel. Never waits.
+    pub fn notify(&self, at: SystemTime, notification: &str) {
+        self.telemetry.notify(at, notification);
     }
 
     /// The counters of a service's subconnection.
