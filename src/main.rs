@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use tether::agent::options::Options;
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
 /// The runtime would make hundreds, and each leaves a stack.
 const BLOCKING_THREADS: usize = 16;
 
+/// How long the end of the process waits for a log that is slow.
+const LAST_WORDS: Duration = Duration::from_millis(400);
+
 /// Where the service of the package has its sockets.
 const SERVICE_SOCKETS: &str = "/run/tether";
 
@@ -67,9 +71,11 @@ fn agent(options: Options) -> Result<ExitCode, Failure> {
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
-    runtime.block_on(run(options, log))?;
+    let ran = runtime.block_on(run(options, log.clone()));
     // A thread that waits for a broken disk must not hold the exit up.
     runtime.shutdown_background();
+    log.flush(LAST_WORDS);
+    ran?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -96,22 +102,13 @@ async fn run(options: Options, log: Log) -> Result<(), AgentError> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => hung_up(&log),
+            // The platform's trust anchors are read anew at each attempt anyway.
+            _ = hangup.recv() => log.reopen(),
         }
     }
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     agent.stop().await;
     Ok(())
-}
-
-/// Opens the log file again, which may have been moved. The platform's trust anchors are read anew at each attempt anyway.
-fn hung_up(log: &Log) {
-    match log.reopen() {
-        Ok(()) => tracing::info!("hangup: the log is opened again"),
-        Err(error) => {
-            tracing::error!(%error, "hangup: the log file cannot be opened again and stays as it is")
-        }
-    }
 }
 
 /// The one line on stdout, and systemd's notification.

@@ -3,7 +3,7 @@
 use tracing::Level;
 
 use crate::datastore::subscriber::{ActionHandler, Change, ConfigSubscriber, Prepared};
-use crate::log::buffer::Entry;
+use crate::log::entry::Entry;
 use crate::log::{self, Log};
 use crate::model::date_and_time;
 use crate::model::error::{ErrorTag, RpcError};
@@ -58,7 +58,7 @@ impl ActionHandler for ReadLog {
                 && level.is_none_or(|level| of(entry.level) <= level)
                 && module
                     .as_deref()
-                    .is_none_or(|module| is_of(entry.module, module))
+                    .is_none_or(|module| is_of(&entry.module, module))
         };
         let mut output = Tree::new(input.schema());
         for entry in self.0.buffer().newest(most.unwrap_or(MOST), wanted) {
@@ -73,8 +73,8 @@ fn write(output: &mut Tree, entry: &Entry) -> Result<(), RpcError> {
     let mut set = |leaf: &str, value: &str| output.set_output(&format!("{at}/{leaf}"), Some(value));
     set("at", &date_and_time::milliseconds(entry.at))?;
     set("level", of(entry.level).as_yang())?;
-    set("module", entry.module)?;
-    set("message", &entry.message)
+    set("module", &entry.module)?;
+    set("message", &entry.line())
 }
 
 /// Whether a part is another one or within it.

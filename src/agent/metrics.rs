@@ -258,6 +258,10 @@ fn describe() {
         "Subscriptions that were ended since their session read too slowly"
     );
     describe_counter!(
+        "tether_log_entries_lost_total",
+        "Entries of the log that were not written since its sink was too slow or failed"
+    );
+    describe_counter!(
         "tether_changes_untold_total",
         "Changes of the configuration that came faster than they could be told"
     );

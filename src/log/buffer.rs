@@ -1,81 +1,187 @@
-//! The newest of the log, for operators who have no shell on the device.
+//! The newest of the log: what operators read who have no shell on the device, and what the sink has still to take.
+//!
+//! Whoever logs puts an entry in and goes on; the thread of the sink follows at its own pace. A sink that stalls, such as a
+//! terminal that is stopped or a disk that hangs, loses the oldest and holds nobody up.
 
 use std::collections::VecDeque;
-use std::fmt::{self, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
+
+use super::entry::Entry;
 
 /// Entries that are kept.
 pub const ENTRIES: usize = 1000;
-/// Octets of their messages that are kept; the newest is there whatever it takes.
+/// Octets of their texts that are kept; the newest is there whatever it takes.
 pub const OCTETS: usize = 256 << 10;
-/// The longest message; the rest is cut off.
-const LONGEST: usize = 2048;
-
-/// One event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Counts from 1 since the start of the agent.
-    pub number: u64,
-    /// When.
-    pub at: SystemTime,
-    /// How serious.
-    pub level: Level,
-    /// The part of the agent, without the name of the program.
-    pub module: &'static str,
-    /// In one line, with its fields as `name=value`.
-    pub message: String,
-}
+/// Entries that may wait for the sink.
+const WAITING_ENTRIES: usize = 16 << 10;
+/// Octets of their texts.
+const WAITING_OCTETS: usize = 4 << 20;
 
 /// The newest entries. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Buffer(Arc<Mutex<Ring>>);
+pub struct Buffer(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    ring: Mutex<Ring>,
+    /// Something is new for the sink.
+    news: Condvar,
+    /// The sink has taken something over.
+    taken: Condvar,
+}
 
 #[derive(Debug, Default)]
 struct Ring {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Arc<Entry>>,
     octets: usize,
     last: u64,
+    sink: Option<Reading>,
+}
+
+/// How far the sink is.
+#[derive(Debug, Default)]
+struct Reading {
+    /// The number of the last entry that it was given.
+    given: u64,
+    /// And of the last that it has done with.
+    done: u64,
+    /// Nothing comes any more.
+    is_over: bool,
+    /// Its file may have been moved.
+    is_moved: bool,
+}
+
+/// What the sink is to do.
+#[derive(Debug, PartialEq)]
+pub(super) enum Due {
+    /// To write these; so many before them are gone.
+    Write(Vec<Arc<Entry>>, u64),
+    /// To open its file again.
+    Reopen,
+    /// To end.
+    End,
+}
+
+impl Ring {
+    fn push(&mut self, mut entry: Entry) {
+        self.last += 1;
+        entry.number = self.last;
+        self.octets += entry.octets();
+        self.entries.push_back(Arc::new(entry));
+        while self.is_too_much() {
+            let oldest = self.entries.pop_front();
+            self.octets -= oldest.map_or(0, |oldest| oldest.octets());
+        }
+    }
+
+    fn is_too_much(&self) -> bool {
+        let more_than = |entries, octets| {
+            self.entries.len() > entries || self.octets > octets && self.entries.len() > 1
+        };
+        let Some(oldest) = self.entries.front() else {
+            return false;
+        };
+        let sink = self.sink.as_ref();
+        match sink.is_some_and(|sink| sink.given < oldest.number) {
+            true => more_than(WAITING_ENTRIES, WAITING_OCTETS),
+            false => more_than(ENTRIES, OCTETS),
+        }
+    }
+
+    /// What the sink is to do now.
+    fn due(&mut self) -> Option<Due> {
+        let sink = self.sink.as_mut()?;
+        sink.done = sink.given;
+        if std::mem::take(&mut sink.is_moved) {
+            return Some(Due::Reopen);
+        }
+        if sink.given == self.last {
+            return sink.is_over.then_some(Due::End);
+        }
+        let new = usize::try_from(self.last - sink.given).unwrap_or(usize::MAX);
+        let old = self.entries.len().saturating_sub(new);
+        let new: Vec<_> = self.entries.range(old..).cloned().collect();
+        let lost = self.last - sink.given - new.len() as u64;
+        sink.given = self.last;
+        Some(Due::Write(new, lost))
+    }
 }
 
 impl Buffer {
     fn ring(&self) -> MutexGuard<'_, Ring> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, level: Level, module: &'static str, message: String) {
-        let mut ring = self.ring();
-        ring.last += 1;
-        ring.octets += message.len();
-        let entry = Entry {
-            number: ring.last,
-            at: SystemTime::now(),
-            level,
-            module,
-            message,
-        };
-        ring.entries.push_back(entry);
-        while ring.entries.len() > ENTRIES || ring.octets > OCTETS && ring.entries.len() > 1 {
-            let oldest = ring.entries.pop_front();
-            ring.octets -= oldest.map_or(0, |oldest| oldest.message.len());
-        }
+    pub(super) fn push(&self, entry: Entry) {
+        self.ring().push(entry);
+        self.0.news.notify_one();
     }
 
     /// The newest `most` entries that are wanted, oldest first.
-    pub fn newest(&self, most: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+    pub fn newest(&self, most: usize, wanted: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
         let ring = self.ring();
         let wanted = ring.entries.iter().rev().filter(|entry| wanted(entry));
         let mut found: Vec<_> = wanted.take(most).cloned().collect();
         found.reverse();
         found
     }
+
+    /// From now on there is a sink, which asks [`Buffer::due`].
+    pub(super) fn attach(&self) {
+        self.ring().sink = Some(Reading::default());
+    }
+
+    /// What the sink is to do; waits until there is something, and takes it that all before is done.
+    pub(super) fn due(&self) -> Due {
+        let mut ring = self.ring();
+        loop {
+            let due = ring.due();
+            self.0.taken.notify_all();
+            match due {
+                Some(due) => return due,
+                None => {
+                    ring = self
+                        .0
+                        .news
+                        .wait(ring)
+                        .unwrap_or_else(PoisonError::into_inner)
+                }
+            }
+        }
+    }
+
+    /// The sink's file may have been moved.
+    pub(super) fn moved(&self) {
+        self.tell_sink(|sink| sink.is_moved = true);
+    }
+
+    /// Nothing comes any more: the sink ends once it has written what there is.
+    pub(super) fn end(&self) {
+        self.tell_sink(|sink| sink.is_over = true);
+    }
+
+    fn tell_sink(&self, tell: impl FnOnce(&mut Reading)) {
+        if let Some(sink) = &mut self.ring().sink {
+            tell(sink);
+        }
+        self.0.news.notify_one();
+    }
+
+    /// Waits until the sink has written all there is now, but no longer than `patience`.
+    pub(super) fn flush(&self, patience: Duration) {
+        let ring = self.ring();
+        let last = ring.last;
+        let is_behind = |ring: &mut Ring| ring.sink.as_ref().is_some_and(|sink| sink.done < last);
+        // Whether it has or the time is over, nothing is left to do.
+        drop(self.0.taken.wait_timeout_while(ring, patience, is_behind));
+    }
 }
 
-/// Puts every event into a buffer.
+/// Puts every event into a buffer; its sink ends with it.
 pub(super) struct Recorder(Buffer);
 
 impl Recorder {
@@ -84,133 +190,128 @@ impl Recorder {
     }
 }
 
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 impl<S: Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let metadata = event.metadata();
-        self.0
-            .push(*metadata.level(), module(metadata.target()), line(event));
-    }
-}
-
-/// The part of the agent that an event is from.
-pub(super) fn module(target: &'static str) -> &'static str {
-    target.strip_prefix("tether::").unwrap_or(target)
-}
-
-/// The event in one line of at most [`LONGEST`] octets, without control characters.
-pub(super) fn line(event: &Event<'_>) -> String {
-    let mut line = Line::default();
-    event.record(&mut line);
-    let Line {
-        mut message,
-        fields,
-    } = line;
-    message.push_str(&fields);
-    if message.len() > LONGEST {
-        let end = (0..=LONGEST)
-            .rev()
-            .find(|end| message.is_char_boundary(*end));
-        message.truncate(end.unwrap_or(0));
-    }
-    match message.contains(char::is_control) {
-        true => message.replace(char::is_control, " "),
-        false => message,
-    }
-}
-
-#[derive(Default)]
-struct Line {
-    message: String,
-    fields: String,
-}
-
-impl Visit for Line {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        // Who names himself so has not forged a field.
-        match field.name() != "message" && value.contains([' ', '=', '"']) {
-            true => self.record_debug(field, &value),
-            false => self.record_debug(field, &format_args!("{value}")),
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string does not fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
+        self.0.push(Entry::of(event));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing::Level;
 
+    use super::super::tests::told;
     use super::*;
 
-    fn recorded(log: impl FnOnce()) -> Buffer {
-        let buffer = Buffer::default();
-        let subscriber = tracing_subscriber::registry().with(Recorder::new(buffer.clone()));
-        tracing::subscriber::with_default(subscriber, log);
-        buffer
+    fn entry(level: Level, message: String) -> Entry {
+        Entry {
+            number: 0,
+            at: std::time::SystemTime::UNIX_EPOCH,
+            level,
+            module: "x".into(),
+            message,
+            fields: Vec::new(),
+        }
     }
 
-    #[test]
-    fn an_event_is_one_line_with_its_fields() {
-        let buffer = recorded(|| {
-            tracing::warn!(
-                user = "admin outcome=ok\n",
-                host = "a",
-                failures = 3,
-                "refused"
-            );
-            tracing::info!(target: "audit", "done");
-        });
-        let entries = buffer.newest(10, |_| true);
-        assert_eq!(
-            entries[0].message,
-            r#"refused user="admin outcome=ok\n" host=a failures=3"#
-        );
-        assert_eq!((entries[0].number, entries[0].level), (1, Level::WARN));
-        assert_eq!(entries[0].module, "log::buffer::tests");
-        assert_eq!((entries[1].number, entries[1].module), (2, "audit"));
+    fn fill(buffer: &Buffer, entries: usize) {
+        for _ in 0..entries {
+            buffer.push(entry(Level::INFO, "short".to_owned()));
+        }
+    }
+
+    fn written(due: Due) -> (usize, u64) {
+        match due {
+            Due::Write(entries, lost) => (entries.len(), lost),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn it_is_bounded_in_entries_and_in_octets() {
         let buffer = Buffer::default();
-        for _ in 0..ENTRIES + 5 {
-            buffer.push(Level::INFO, "x", "short".to_owned());
-        }
+        fill(&buffer, ENTRIES + 5);
         let all = buffer.newest(usize::MAX, |_| true);
         assert_eq!((all.len(), all[0].number), (ENTRIES, 6));
-        buffer.push(Level::INFO, "x", "x".repeat(OCTETS));
+        buffer.push(entry(Level::INFO, "x".repeat(OCTETS)));
         assert_eq!(buffer.newest(usize::MAX, |_| true).len(), 1);
         assert_eq!(buffer.ring().octets, OCTETS);
     }
 
     #[test]
-    fn a_long_message_is_cut_between_characters() {
-        let buffer =
-            recorded(|| tracing::info!("{}é{}", "x".repeat(LONGEST - 1), "y".repeat(100_000)));
-        let message = &buffer.newest(1, |_| true)[0].message;
-        assert_eq!(message.len(), LONGEST - 1);
-    }
-
-    #[test]
     fn the_newest_that_are_wanted_come_oldest_first() {
+        let entries = told(|| {
+            tracing::info!("1");
+            tracing::warn!("2");
+            tracing::info!("3");
+            tracing::warn!("4");
+            tracing::warn!("5");
+        });
         let buffer = Buffer::default();
-        for level in [
-            Level::INFO,
-            Level::WARN,
-            Level::INFO,
-            Level::WARN,
-            Level::WARN,
-        ] {
-            buffer.push(level, "x", String::new());
+        for entry in entries {
+            buffer.push(entry.as_ref().clone());
         }
         let warnings = buffer.newest(2, |entry| entry.level == Level::WARN);
         let numbers: Vec<_> = warnings.iter().map(|entry| entry.number).collect();
         assert_eq!(numbers, [4, 5]);
+    }
+
+    #[test]
+    fn a_sink_gets_each_entry_once() {
+        let buffer = Buffer::default();
+        buffer.attach();
+        fill(&buffer, 3);
+        assert_eq!(written(buffer.due()), (3, 0));
+        fill(&buffer, 2);
+        assert_eq!(written(buffer.due()), (2, 0));
+        buffer.moved();
+        fill(&buffer, 1);
+        buffer.end();
+        assert_eq!(buffer.due(), Due::Reopen);
+        assert_eq!(written(buffer.due()), (1, 0));
+        assert_eq!(buffer.due(), Due::End);
+    }
+
+    #[test]
+    fn what_waits_for_a_sink_is_kept_beyond_what_operators_read_and_bounded() {
+        let buffer = Buffer::default();
+        buffer.attach();
+        fill(&buffer, WAITING_ENTRIES + 7);
+        assert_eq!(written(buffer.due()), (WAITING_ENTRIES, 7));
+        // It was taken over: the next has no more company than anybody reads.
+        fill(&buffer, 1);
+        assert_eq!(buffer.newest(usize::MAX, |_| true).len(), ENTRIES);
+        for _ in 0..5 {
+            buffer.push(entry(Level::INFO, "x".repeat(WAITING_OCTETS / 4)));
+        }
+        assert!(buffer.ring().octets <= WAITING_OCTETS);
+        assert_eq!(written(buffer.due()), (4, 2));
+    }
+
+    #[test]
+    fn a_flush_waits_for_the_sink_and_not_for_ever() {
+        let buffer = Buffer::default();
+        // Without a sink there is nothing to wait for.
+        fill(&buffer, 1);
+        buffer.flush(Duration::from_secs(3600));
+        buffer.attach();
+        fill(&buffer, 1);
+        buffer.flush(Duration::from_millis(1));
+        let sink = {
+            let buffer = buffer.clone();
+            std::thread::spawn(move || {
+                assert_eq!(written(buffer.due()).0, 2);
+                assert_eq!(buffer.due(), Due::End);
+            })
+        };
+        buffer.flush(Duration::from_secs(3600));
+        buffer.end();
+        sink.join().unwrap();
     }
 }

@@ -1,65 +1,40 @@
 //! A log file that can be moved away under the agent.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing_subscriber::fmt::MakeWriter;
-
-/// The file. Clones are the same.
-#[derive(Clone)]
-pub(super) struct LogFile(Arc<Inner>);
-
-struct Inner {
+/// The file.
+pub(super) struct LogFile {
     path: PathBuf,
-    file: Mutex<Arc<File>>,
+    file: File,
 }
 
 impl LogFile {
     /// Opens or makes it; others than its owner and group may not read it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(Arc::new(Inner {
+        Ok(Self {
             path: path.to_owned(),
-            file: Mutex::new(open(path)?),
-        })))
+            file: open(path)?,
+        })
     }
 
     /// Goes on in whatever is at the path now.
-    pub(super) fn reopen(&self) -> io::Result<()> {
-        let file = open(&self.0.path)?;
-        *self.0.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
+        self.file = open(&self.path)?;
         Ok(())
+    }
+
+    /// Writes a line.
+    pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.file.write_all(line)
     }
 }
 
-fn open(path: &Path) -> io::Result<Arc<File>> {
+fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    options.create(true).append(true).mode(0o640);
-    options.open(path).map(Arc::new)
-}
-
-/// Writes a line at a time.
-pub(super) struct Line(Arc<File>);
-
-impl Write for Line {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        (&*self.0).write(line)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for LogFile {
-    type Writer = Line;
-
-    fn make_writer(&self) -> Line {
-        let file = self.0.file.lock().unwrap_or_else(PoisonError::into_inner);
-        Line(Arc::clone(&file))
-    }
+    options.create(true).append(true).mode(0o640).open(path)
 }
 
 #[cfg(test)]
@@ -72,13 +47,12 @@ mod tests {
     fn it_goes_on_in_a_new_file_once_it_is_reopened() {
         let directory = tempfile::tempdir().unwrap();
         let (path, moved) = (directory.path().join("log"), directory.path().join("log.1"));
-        let log = LogFile::open(&path).unwrap();
-        let say = |word: &str| log.make_writer().write_all(word.as_bytes()).unwrap();
-        say("one ");
+        let mut log = LogFile::open(&path).unwrap();
+        log.write(b"one ").unwrap();
         std::fs::rename(&path, &moved).unwrap();
-        say("two");
+        log.write(b"two").unwrap();
         log.reopen().unwrap();
-        say("three");
+        log.write(b"three").unwrap();
         assert_eq!(std::fs::read_to_string(&moved).unwrap(), "one two");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three");
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
@@ -90,9 +64,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("folder").join("log");
         std::fs::create_dir(path.parent().unwrap()).unwrap();
-        let log = LogFile::open(&path).unwrap();
+        let mut log = LogFile::open(&path).unwrap();
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
         assert!(log.reopen().is_err());
-        log.make_writer().write_all(b"still").unwrap();
+        log.write(b"still").unwrap();
     }
 }

@@ -1,13 +1,18 @@
 //! Layer 1: the log. One line for each event, with its fields; where it goes is an option of the start, how much of it
 //! is configuration.
 //!
-//! Every part of the agent logs through `tracing`, so none but `main.rs` and `agent.rs` knows of this module. Whatever
-//! the log goes to, the newest of it is in a [`buffer`] too, from which operators read it. What an rpc has changed is
-//! told under the part [`AUDIT`]. No secret is logged: who logs something that may hold one does not log the value.
+//! Every part of the agent logs through `tracing`, so none but `main.rs` and `agent.rs` knows of this module. An event
+//! becomes an [`entry`] of the [`buffer`], from which operators read the newest and a thread of its own, the only one that
+//! may wait for it, feeds the sink. What an rpc has changed is told under the part [`AUDIT`]. No secret is logged: who logs
+//! something that may hold one does not log the value.
 
 pub mod buffer;
+pub mod entry;
 mod file;
+mod journald;
 mod levels;
+mod lines;
+mod sink;
 mod syslog;
 
 use std::fmt;
@@ -16,17 +21,21 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt as lines, reload};
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::model::settings::logging::LogSettings;
 use buffer::{Buffer, Recorder};
 use file::LogFile;
+use journald::Journal;
 pub use levels::LevelError;
+use lines::Lines;
+use sink::{Output, ToFile, ToStderr};
 use syslog::{Syslog, Target};
 
 /// The part under which is told who changed what.
@@ -124,6 +133,9 @@ pub enum LogError {
     /// There can be no socket.
     #[error("syslog (--log-to) cannot be reached: {0}")]
     Syslog(io::Error),
+    /// The system has no thread for it.
+    #[error("the log cannot be started: {0}")]
+    Thread(io::Error),
     /// This process has one already.
     #[error("this process has a log already")]
     Started,
@@ -134,7 +146,6 @@ pub enum LogError {
 pub struct Log {
     buffer: Buffer,
     levels: Option<Arc<Levels>>,
-    file: Option<LogFile>,
     name: syslog::Name,
 }
 
@@ -169,47 +180,19 @@ impl Log {
         let filter = levels::filter(&level, &LogSettings::default())
             .ok_or_else(|| LogError::Level(level.clone()))?;
         let (filter, handle) = reload::Layer::new(filter);
-        let mut log = Self::default();
-        let sink = log.open(&setup.sink, setup.form)?;
+        let log = Self {
+            levels: Some(Arc::new(Levels {
+                start: level,
+                filter: handle,
+            })),
+            ..Self::default()
+        };
+        let output = output(&setup.sink, setup.form, &log.name)?;
+        sink::start(log.buffer.clone(), output).map_err(LogError::Thread)?;
         let subscriber = tracing_subscriber::registry()
             .with(filter)
-            .with(Recorder::new(log.buffer.clone()))
-            .with(sink);
-        log.levels = Some(Arc::new(Levels {
-            start: level,
-            filter: handle,
-        }));
+            .with(Recorder::new(log.buffer.clone()));
         Ok((log, subscriber.into()))
-    }
-
-    fn open<S>(
-        &mut self,
-        sink: &Sink,
-        form: Form,
-    ) -> Result<Box<dyn Layer<S> + Send + Sync>, LogError>
-    where
-        S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-    {
-        let target = match sink {
-            Sink::Stderr => return Ok(written(form, io::stderr().is_terminal(), io::stderr)),
-            Sink::File(path) => {
-                let opened = LogFile::open(path);
-                let file = opened.map_err(|source| LogError::File {
-                    path: path.clone(),
-                    source,
-                })?;
-                self.file = Some(file.clone());
-                return Ok(written(form, false, file));
-            }
-            Sink::Journald => {
-                let journal = tracing_journald::layer().map_err(LogError::Journald)?;
-                return Ok(Box::new(journal.with_field_prefix(None)));
-            }
-            Sink::SyslogSocket(path) => Target::Unix(path.clone()),
-            Sink::SyslogUdp(address) => Target::Udp(*address),
-        };
-        let syslog = Syslog::open(target, self.name.clone()).map_err(LogError::Syslog)?;
-        Ok(Box::new(syslog))
     }
 
     /// Logs at these levels from now on.
@@ -227,12 +210,14 @@ impl Log {
         self.name.set(name);
     }
 
-    /// Opens the file again, which may have been moved (SIGHUP).
-    ///
-    /// # Errors
-    /// It cannot be; the log goes on in the old one.
-    pub fn reopen(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), LogFile::reopen)
+    /// Has the file opened again, which may have been moved (SIGHUP). What comes of it is in the log.
+    pub fn reopen(&self) {
+        self.buffer.moved();
+    }
+
+    /// Waits until all there is was written, but no longer than this: the last thing that a process does.
+    pub fn flush(&self, patience: Duration) {
+        self.buffer.flush(patience);
     }
 
     /// The newest of the log.
@@ -249,22 +234,40 @@ pub fn check(settings: &LogSettings) -> Result<(), LevelError> {
     levels::check(settings)
 }
 
-fn written<S, W>(form: Form, ansi: bool, to: W) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
-    W: for<'a> lines::MakeWriter<'a> + Send + Sync + 'static,
-{
-    // It would be told on stderr too, and whoever cannot write there panics: a log on a full disk ends no session.
-    let layer = lines::layer().log_internal_errors(false).with_writer(to);
-    match form {
-        Form::Text => Box::new(layer.with_ansi(ansi)),
-        Form::Json => Box::new(layer.json()),
-    }
+fn output(sink: &Sink, form: Form, name: &syslog::Name) -> Result<Box<dyn Output>, LogError> {
+    let lines = |is_coloured| Lines { form, is_coloured };
+    let target = match sink {
+        Sink::Stderr => return Ok(Box::new(ToStderr(lines(io::stderr().is_terminal())))),
+        Sink::File(path) => {
+            let file = LogFile::open(path).map_err(|source| LogError::File {
+                path: path.clone(),
+                source,
+            })?;
+            let lines = lines(false);
+            return Ok(Box::new(ToFile { lines, file }));
+        }
+        Sink::Journald => {
+            let journal = Journal::open(journald::SOCKET.into());
+            return Ok(Box::new(journal.map_err(LogError::Journald)?));
+        }
+        Sink::SyslogSocket(path) => Target::Unix(path.clone()),
+        Sink::SyslogUdp(address) => Target::Udp(*address),
+    };
+    let syslog = Syslog::open(target, name.clone()).map_err(LogError::Syslog)?;
+    Ok(Box::new(syslog))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is told meanwhile.
+    pub(super) fn told(log: impl FnOnce()) -> Vec<Arc<entry::Entry>> {
+        let buffer = Buffer::default();
+        let subscriber = tracing_subscriber::registry().with(Recorder::new(buffer.clone()));
+        tracing::subscriber::with_default(subscriber, log);
+        buffer.newest(usize::MAX, |_| true)
+    }
 
     #[test]
     fn each_sink_is_known_by_its_word() {

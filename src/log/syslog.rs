@@ -1,6 +1,6 @@
 //! Syslog (RFC 5424) in datagrams: to a daemon of this machine, or over UDP (RFC 5426).
 //!
-//! Only datagrams, since sending one never waits: what a stream cannot take at once would have to be kept or lost here.
+//! Only datagrams: a stream that ends in the middle of a message would have to be made anew, and what was on its way kept.
 //! Who wants TCP or TLS has the daemon of the machine forward the log, which keeps it on disk meanwhile.
 
 use std::io;
@@ -8,12 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
 
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::layer::{Context, Layer};
+use tracing::Level;
 
-use super::{AUDIT, buffer};
+use super::AUDIT;
+use super::entry::Entry;
+use super::sink::Output;
 use crate::model::date_and_time;
 
 /// RFC 5424, table 1: system daemons, and log audit.
@@ -22,6 +22,8 @@ const LOG_AUDIT: u8 = 13;
 /// RFC 5424, section 6: the longest HOSTNAME and MSGID.
 const LONGEST_NAME: usize = 255;
 const LONGEST_ID: usize = 32;
+/// RFC 5424, section 6.1: what every receiver should take, less the head of a message.
+const LONGEST_TEXT: usize = 1600;
 
 /// What the device is called in the log; clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -71,82 +73,56 @@ enum Socket {
 impl Syslog {
     pub(super) fn open(target: Target, name: Name) -> io::Result<Self> {
         let socket = match target {
-            Target::Unix(path) => {
-                let socket = UnixDatagram::unbound()?;
-                socket.set_nonblocking(true)?;
-                Socket::Unix(socket, path)
-            }
+            Target::Unix(path) => Socket::Unix(UnixDatagram::unbound()?, path),
             Target::Udp(address) => {
                 let any: IpAddr = match address {
                     SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
                     SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
                 };
-                let socket = UdpSocket::bind((any, 0))?;
-                socket.set_nonblocking(true)?;
-                Socket::Udp(socket, address)
+                Socket::Udp(UdpSocket::bind((any, 0))?, address)
             }
         };
         Ok(Self { socket, name })
     }
+}
 
-    fn send(&self, message: &str) {
-        // As with every datagram: who does not take it now has missed it. There is nowhere else to say so.
-        let _ = match &self.socket {
+impl Output for Syslog {
+    fn put(&mut self, entry: &Entry) -> io::Result<()> {
+        let message = message(entry, &self.name.get(), std::process::id());
+        let sent = match &self.socket {
             Socket::Unix(socket, path) => socket.send_to(message.as_bytes(), path),
             Socket::Udp(socket, address) => socket.send_to(message.as_bytes(), address),
         };
+        sent.map(drop)
     }
-}
-
-impl<S: Subscriber> Layer<S> for Syslog {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let metadata = event.metadata();
-        let module = buffer::module(metadata.target());
-        self.send(&message(
-            &Header {
-                level: *metadata.level(),
-                module,
-                at: SystemTime::now(),
-                name: &self.name.get(),
-                process: std::process::id(),
-            },
-            &buffer::line(event),
-        ));
-    }
-}
-
-struct Header<'a> {
-    level: Level,
-    module: &'a str,
-    at: SystemTime,
-    name: &'a str,
-    process: u32,
 }
 
 /// RFC 5424, section 6. The fields are in the text: structured data of our own would need an enterprise number.
-fn message(header: &Header<'_>, text: &str) -> String {
-    let facility = if header.module == AUDIT {
-        LOG_AUDIT
-    } else {
-        DAEMON
-    };
-    let priority = facility * 8 + severity(header.level);
-    let at = date_and_time::milliseconds(header.at);
-    let id = printable(header.module, LONGEST_ID);
+fn message(entry: &Entry, name: &str, process: u32) -> String {
+    let priority = facility(&entry.module) * 8 + severity(entry.level);
+    let at = date_and_time::milliseconds(entry.at);
+    let id = printable(&entry.module, LONGEST_ID);
     let origin = concat!(
         "[origin software=\"tether\" swVersion=\"",
         env!("CARGO_PKG_VERSION"),
         "\"]"
     );
+    let line = entry.line();
+    let text = &line[..line.floor_char_boundary(LONGEST_TEXT)];
     // U+FEFF before the text says that it is UTF-8 (section 6.4).
-    format!(
-        "<{priority}>1 {at} {} tether {} {id} {origin} \u{feff}{text}",
-        header.name, header.process
-    )
+    format!("<{priority}>1 {at} {name} tether {process} {id} {origin} \u{feff}{text}")
+}
+
+/// RFC 5424, table 1.
+pub(super) fn facility(module: &str) -> u8 {
+    match module {
+        AUDIT => LOG_AUDIT,
+        _ => DAEMON,
+    }
 }
 
 /// RFC 5424, table 2.
-fn severity(level: Level) -> u8 {
+pub(super) fn severity(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
         Level::WARN => 4,
@@ -170,27 +146,24 @@ fn printable(text: &str, longest: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
-    use tracing_subscriber::layer::SubscriberExt as _;
-
+    use super::super::tests::told;
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn header(level: Level, module: &str) -> Header<'_> {
-        Header {
-            level,
-            module,
+    fn entry(module: &'static str, message: &str) -> Entry {
+        Entry {
             at: SystemTime::UNIX_EPOCH,
-            name: "router7",
-            process: 42,
+            module: module.into(),
+            ..Entry::own(Level::WARN, message.to_owned())
         }
     }
 
     #[test]
     fn a_message_has_every_part_of_rfc_5424() {
-        let text = message(&header(Level::WARN, "tunnel"), "lost reason=x");
+        let text = message(&entry("tunnel", "lost reason=x"), "router7", 42);
         let (head, rest) = text
             .split_once(" router7 tether 42 tunnel [origin ")
             .unwrap();
@@ -200,8 +173,16 @@ mod tests {
 
     #[test]
     fn what_was_changed_is_of_the_facility_for_audits() {
-        let text = message(&header(Level::INFO, AUDIT), "x");
-        assert!(text.starts_with("<110>1 "), "{text}");
+        let text = message(&entry(AUDIT, "x"), "router7", 42);
+        assert!(text.starts_with("<108>1 "), "{text}");
+    }
+
+    #[test]
+    fn a_message_is_no_longer_than_every_receiver_takes() {
+        let name = printable(&"n".repeat(1000), LONGEST_NAME);
+        let module = entry("a-part-whose-name-is-as-long-as-any", &"é".repeat(5000));
+        let text = message(&module, &name, u32::MAX);
+        assert!((1900..=2048).contains(&text.len()), "{}", text.len());
     }
 
     #[test]
@@ -210,11 +191,15 @@ mod tests {
         assert_eq!(printable("ä b\n<c>d", 4), "b<c>");
     }
 
-    fn log_to(target: Target, word: &'static str) {
+    fn syslog(target: Target) -> Syslog {
         let name = Name::default();
         name.set(Some("router7"));
-        let subscriber = tracing_subscriber::registry().with(Syslog::open(target, name).unwrap());
-        tracing::subscriber::with_default(subscriber, || tracing::info!(number = 7, "{word}"));
+        Syslog::open(target, name).unwrap()
+    }
+
+    fn say(syslog: &mut Syslog, word: &'static str) -> io::Result<()> {
+        let entries = told(|| tracing::info!(number = 7, "{word}"));
+        syslog.put(&entries[0])
     }
 
     fn heard(socket: &UnixDatagram) -> String {
@@ -228,41 +213,29 @@ mod tests {
     fn a_daemon_of_this_machine_hears_every_event_and_may_start_anew() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        // Nobody is there yet: nothing happens.
-        log_to(Target::Unix(path.clone()), "lost");
+        let mut syslog = syslog(Target::Unix(path.clone()));
+        assert!(say(&mut syslog, "nobody is there yet").is_err());
         let daemon = UnixDatagram::bind(&path).unwrap();
-        log_to(Target::Unix(path.clone()), "here");
-        assert!(heard(&daemon).ends_with("here number=7"));
-        let name = Name::default();
-        let syslog = Syslog::open(Target::Unix(path.clone()), name).unwrap();
-        let subscriber = tracing_subscriber::registry().with(syslog);
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::info!("one");
-            drop(daemon);
-            std::fs::remove_file(&path).unwrap();
-            tracing::info!("lost");
-            let daemon = UnixDatagram::bind(&path).unwrap();
-            tracing::info!("two");
-            assert!(heard(&daemon).ends_with("two"));
-        });
-    }
-
-    #[test]
-    fn a_daemon_that_does_not_read_holds_nobody_up() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let _deaf = UnixDatagram::bind(&path).unwrap();
-        let syslog = Syslog::open(Target::Unix(path), Name::default()).unwrap();
-        for _ in 0..100_000 {
-            syslog.send("more than any queue holds");
-        }
+        say(&mut syslog, "here").unwrap();
+        let text = heard(&daemon);
+        assert!(
+            text.contains(" router7 tether ") && text.ends_with("here number=7"),
+            "{text}"
+        );
+        drop(daemon);
+        std::fs::remove_file(&path).unwrap();
+        assert!(say(&mut syslog, "nobody is there any more").is_err());
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        say(&mut syslog, "again").unwrap();
+        assert!(heard(&daemon).ends_with("again number=7"));
     }
 
     #[test]
     fn a_collector_hears_every_event_over_udp() {
         let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
         collector.set_read_timeout(Some(PATIENCE)).unwrap();
-        log_to(Target::Udp(collector.local_addr().unwrap()), "here");
+        let target = Target::Udp(collector.local_addr().unwrap());
+        say(&mut syslog(target), "here").unwrap();
         let mut datagram = [0; 4096];
         let length = collector.recv(&mut datagram).unwrap();
         let text = String::from_utf8(datagram[..length].to_vec()).unwrap();

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from harness.config import cloud, config
-from harness.wait import DEADLINE
+from harness.wait import DEADLINE, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 DASHBOARD = Path(__file__).parents[2] / "examples/grafana/tether.json"
@@ -17,8 +17,8 @@ DASHBOARD = Path(__file__).parents[2] / "examples/grafana/tether.json"
 def measured(start):
     """An agent with metrics on a free port, and how to read them."""
     agent = start("--metrics", "127.0.0.1:0")
-    # The port is in the log before the agent is ready.
-    address = re.search(r"metrics are served.*?(127\.0\.0\.1:\d+)", agent.log.read_text()).group(1)
+    address = wait_until("the address is in the log", lambda: re.search(
+        r"metrics are served.*?(127\.0\.0\.1:\d+)", agent.log.read_text())).group(1)
 
     def read():
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=DEADLINE) as answer:

@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 use tether::agent::Agent;
-use tether::log::{Log, Setup};
+use tether::log::{Log, Setup, Sink};
 use tether::protocol::client::ReportedError;
 use tracing::subscriber::DefaultGuard;
 
@@ -46,9 +46,13 @@ fn values<'a>(xml: &'a str, leaf: &str) -> Vec<&'a str> {
 
 impl Logged {
     async fn start() -> Self {
-        let (log, subscriber) = Log::prepare(Setup::default()).unwrap();
-        let guard = tracing::dispatcher::set_default(&subscriber);
         let directory = TempDir::new().unwrap();
+        let setup = Setup {
+            sink: Sink::File(directory.path().join("log")),
+            ..Setup::default()
+        };
+        let (log, subscriber) = Log::prepare(setup).unwrap();
+        let guard = tracing::dispatcher::set_default(&subscriber);
         let password = Some(ADMIN_PASSWORD.to_owned());
         let started = Agent::start_with_log(options(directory.path()), password, log);
         let agent = soon(started).await.unwrap();
