@@ -498,9 +498,10 @@ fn serve(server: &Server, limits: &watch::Receiver<Arc<Limits>>) -> Serve {
     let (server, limits) = (server.clone(), limits.clone());
     Arc::new(move |stream, peer| {
         let (server, limits) = (server.clone(), limits.clone());
+        let (user, source) = (peer.user.clone(), peer.source.clone());
         Box::pin(async move {
             if let Err(error) = session::serve(stream, peer, server, limits).await {
-                tracing::warn!(%error, "a NETCONF session ended against the rules");
+                tracing::warn!(user, source, %error, "a NETCONF session is refused or ended");
             }
         })
     })

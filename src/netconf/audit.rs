@@ -1,11 +1,11 @@
-//! The record of what a session was asked to change: who, from where, what, and what came of it.
+//! The record of what a session asked to be changed, or was not allowed to see: who, from where, what, and what came of it.
 //!
 //! It holds no value of the request, which may be a secret, and no words of an error, which may quote one. The paths that
 //! a commit has changed are in the record that follows it (`datastore/events/announcer.rs`), once it is in force.
 
 use super::operations::SessionId;
 use super::rpc::{Named, Rpc, Stored};
-use crate::model::error::Errors;
+use crate::model::error::{ErrorTag, Errors};
 use crate::model::paths;
 use crate::model::schema::Schema;
 use crate::model::tree::{NodeKind, SchemaNode};
@@ -14,15 +14,16 @@ use crate::protocol::xml::{Document, Element};
 /// Under which part of the log it is told.
 const PART: &str = "audit";
 
-/// An operation that may change something.
+/// An operation as it is recorded.
 pub struct Request {
     operation: String,
     target: Option<String>,
+    may_change: bool,
 }
 
 impl Request {
-    /// Of an operation that may change something, for everybody or for others than its session. `None`: it only looks.
-    pub fn of(schema: Schema, rpc: &Rpc) -> Option<Self> {
+    /// Of an operation.
+    pub fn of(schema: Schema, rpc: &Rpc) -> Self {
         let target = match rpc {
             Rpc::EditConfig(edit) => Some(edit.target.as_str().to_owned()),
             Rpc::EditData(edit) => Some(stored(edit.datastore).to_owned()),
@@ -33,19 +34,42 @@ impl Request {
             Rpc::KillSession { session } => Some(format!("session {session}")),
             Rpc::KillSubscription { id } => Some(format!("subscription {id}")),
             Rpc::Action { message } => match action(schema, message) {
-                Some(action) if action == paths::READ_LOG => return None,
+                Some(action) if action == paths::READ_LOG => return Self::only_looks(rpc),
                 action => action,
             },
             Rpc::Commit { .. }
             | Rpc::CancelCommit { .. }
             | Rpc::DiscardChanges
             | Rpc::Other { .. } => None,
-            _ => return None,
+            _ => return Self::only_looks(rpc),
         };
-        Some(Self {
+        Self {
             operation: rpc.name().to_owned(),
             target,
-        })
+            may_change: true,
+        }
+    }
+
+    /// Of an operation that changes nothing, for nobody or for its own session alone.
+    fn only_looks(rpc: &Rpc) -> Self {
+        Self {
+            operation: rpc.name().to_owned(),
+            target: None,
+            may_change: false,
+        }
+    }
+
+    /// Whether it is worth a record: what may change something always, the rest if it was not allowed.
+    pub fn is_told<T>(&self, outcome: &Result<T, Errors>) -> bool {
+        let is_refusal = |tag| {
+            matches!(
+                tag,
+                ErrorTag::AccessDenied | ErrorTag::ResourceDenied | ErrorTag::TooBig
+            )
+        };
+        let errors = outcome.as_ref().err();
+        self.may_change
+            || errors.is_some_and(|errors| errors.iter().any(|error| is_refusal(error.tag)))
     }
 
     /// Tells who asked for it, and what came of it.
@@ -56,7 +80,9 @@ impl Request {
         source: Option<&str>,
         outcome: &Result<T, Errors>,
     ) {
-        let Self { operation, target } = self;
+        let Self {
+            operation, target, ..
+        } = self;
         let error = outcome.as_ref().err().and_then(|errors| errors.first());
         let word = error.map_or("ok", |error| error.tag.as_str());
         let path = error.and_then(|error| error.path.as_deref());

@@ -222,15 +222,15 @@ impl Server {
         Ok(open.author(session))
     }
 
-    /// Does an operation, which leaves a record if it changes something.
+    /// Does an operation, which leaves a record if it changes something or is not allowed.
     async fn carry_out(&self, session: SessionId, rpc: Rpc) -> Result<Reply, Errors> {
         let caller = self.author(session)?;
-        let Some(request) = Request::of(self.0.schema, &rpc) else {
-            return self.perform(caller, rpc).await;
-        };
+        let request = Request::of(self.0.schema, &rpc);
         let (user, source) = (caller.user.clone(), self.source(session));
         let outcome = self.perform(caller, rpc).await;
-        request.tell(session, &user, source.as_deref(), &outcome);
+        if request.is_told(&outcome) {
+            request.tell(session, &user, source.as_deref(), &outcome);
+        }
         outcome
     }
 

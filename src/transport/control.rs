@@ -125,6 +125,9 @@ async fn serve_one(stream: UnixStream, handler: Handler) {
         }
     };
     let may_ask = uid.is_root() || uid == geteuid();
+    if !may_ask {
+        warn!(%uid, "a caller of the control socket is refused: only root and the agent's own user may ask");
+    }
     let mut stream = BufReader::new(stream);
     match timeout(DEADLINE, converse(&mut stream, handler, may_ask)).await {
         Ok(Ok(Some(serve))) => serve(Box::new(stream)).await,

@@ -273,6 +273,51 @@ async fn an_operator_may_not_read_the_log() {
         .unwrap();
     let errors = refused(session.session.rpc(&read_log("")).await);
     assert_eq!(errors[0].tag, "access-denied");
+    let audit = device.audited("outcome=access-denied").await.join("\n");
+    assert!(
+        audit.contains("user=op source=127.0.0.1 operation=action"),
+        "{audit}"
+    );
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn an_operation_that_may_not_be_executed_is_told_although_it_only_looks() {
+    let mut device = Logged::start().await;
+    let nobody = system(
+        "<authentication><user><name>op</name><password>$0$op-Pa55word</password></user></authentication>",
+    );
+    assert!(device.edit("running", &nobody).await.is_empty());
+    let address = device.agent.ssh_addresses()[0];
+    let mut op = SshSession::open(address, "op", "op-Pa55word")
+        .await
+        .unwrap();
+    let errors = refused(op.session.get_config("running", None).await);
+    assert_eq!(errors[0].tag, "access-denied");
+    let audit = device.audited("operation=get-config").await.join("\n");
+    assert!(audit.contains("outcome=access-denied"), "{audit}");
+    // What is allowed and only looks is nobody's business.
+    device.session.get_config("running", None).await.unwrap();
+    let audit = device.audited("operation=get-config").await.join("\n");
+    assert_eq!(audit.matches("operation=get-config").count(), 1, "{audit}");
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_too_many_is_told_with_who_wanted_it() {
+    let mut device = Logged::start().await;
+    let one = management("<limits><sessions-per-user>1</sessions-per-user></limits>");
+    assert!(device.edit("running", &one).await.is_empty());
+    let address = device.agent.ssh_addresses()[0];
+    let _refused = SshSession::by_hand(address, "admin", ADMIN_PASSWORD).await;
+    let told = device
+        .told("agent", "the session is refused")
+        .await
+        .join("\n");
+    assert!(
+        told.contains("user=admin source=127.0.0.1") && told.contains("sessions"),
+        "{told}"
+    );
     device.agent.stop().await;
 }
 

@@ -153,7 +153,7 @@ impl Driver {
             Some(last) if before.last_failure.as_ref() != Some(last) => warn!(
                 endpoint = last.endpoint,
                 reason = last.failure.reason.as_yang(),
-                message = last.failure.message,
+                error = last.failure.message,
                 attempts = status.attempts,
                 "call home: no manager"
             ),

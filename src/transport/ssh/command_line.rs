@@ -81,7 +81,11 @@ impl CommandLine {
                     Ok(_place) => {
                         shell(stream, self.serve, self.peer, self.program, terminal).await
                     }
-                    Err(_) => crowded(stream).await,
+                    Err(_) => {
+                        let Peer { user, source, .. } = &self.peer;
+                        warn!(user, source, "ssh shell refused: too many");
+                        crowded(stream).await
+                    }
                 },
             }
         };

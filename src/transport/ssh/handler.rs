@@ -16,7 +16,7 @@ use russh::server::{
 };
 use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, MethodKind, MethodSet, Pty};
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::channel::{drain, run_session};
 use super::command_line::{CommandLine, Terminal, Wanted};
@@ -336,7 +336,7 @@ impl Handler for Connection {
             session.channel_success(id)?;
         } else {
             let name: String = name.chars().take(64).collect();
-            debug!(?name, "ssh subsystem refused");
+            warn!(user = self.login.user(), source = %self.source, name, "ssh subsystem refused");
             session.channel_failure(id)?;
         }
         Ok(())

@@ -198,9 +198,9 @@ impl Login {
         self.shared.counters.failed_logins.fetch_add(1, Relaxed);
         let guesser = Guesser::new(self.source, user);
         self.shared.throttle().failed(guesser, Instant::now());
-        // The name comes from the network: quoted, and not longer than a line.
+        // The name comes from the network: the log quotes it, and it is not longer than a line.
         let user: String = user.chars().take(64).collect();
-        warn!(?user, source = %self.source, failures = self.failures, "ssh login refused");
+        warn!(user, source = %self.source, failures = self.failures, "ssh login refused");
         if self.is_exhausted() {
             Verdict::Exhausted
         } else {
