@@ -36,7 +36,10 @@ pub enum StoreError {
         holder: Option<u32>,
     },
     /// The store was written by a version of the agent with another format.
-    #[error("the store has format {found}, this agent reads format {expected}")]
+    #[error(
+        "what is stored has format {found}, and this version of tether reads {expected}: {}",
+        advice(found, expected)
+    )]
     Format {
         /// What the store says.
         found: String,
@@ -60,6 +63,19 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// What is to be done about another format: a number that is greater is of a later version.
+fn advice(found: &str, expected: &str) -> &'static str {
+    let number = |format: &str| format.parse::<u64>().ok();
+    match (number(found), number(expected)) {
+        (Some(found), Some(expected)) if found > expected => {
+            "a later one has stored it; install that one again, or start with another --state-dir"
+        }
+        _ => {
+            "start the version that has stored it, save its configuration and load it here with --factory-default and another --state-dir"
+        }
+    }
 }
 
 fn process(holder: Option<u32>) -> String {

@@ -33,19 +33,39 @@ fn a_second_store_on_the_same_directory_is_refused() {
 }
 
 #[test]
-fn another_format_is_refused_by_its_number() {
-    let dir = tempfile::tempdir().unwrap();
-    drop(Store::open(dir.path()).unwrap());
-    let file = Database::open(dir.path().join(FILE)).unwrap();
+fn another_format_is_refused_with_its_number_and_what_to_do_and_left_alone() {
+    for (format, advice) in [
+        ("2", "a later one"),
+        ("0", "start the version"),
+        ("x", "start the version"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path()).unwrap();
+        store.commit(&record(1, b"a"), &[]).unwrap();
+        drop(store);
+        let path = dir.path().join(FILE);
+        write_format(&path, format);
+        let refused = Store::open(dir.path()).unwrap_err().to_string();
+        let begins = format!(
+            "what is stored has format {format}, and this version of tether reads 1: {advice}"
+        );
+        assert!(
+            refused.starts_with(&begins) && !refused.contains('\n'),
+            "{refused}"
+        );
+        write_format(&path, "1");
+        assert_eq!(Store::open(dir.path()).unwrap().1.diffs, [b"a"]);
+    }
+}
+
+fn write_format(path: &Path, number: &str) {
+    let file = Database::open(path).unwrap();
     tables::transact(&file, |transaction| {
         let format = redb::TableDefinition::<&str, &str>::new("format");
-        transaction.open_table(format)?.insert("format", "2")?;
+        transaction.open_table(format)?.insert("format", number)?;
         Ok(())
     })
     .unwrap();
-    drop(file);
-    let refused = Store::open(dir.path()).unwrap_err().to_string();
-    assert_eq!(refused, "the store has format 2, this agent reads format 1");
 }
 
 #[test]
