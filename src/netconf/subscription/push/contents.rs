@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::terms::Terms;
@@ -20,6 +20,10 @@ use crate::netconf::server::Server;
 
 /// Octets of one update; a larger one is refused, or ends its subscription.
 pub(super) const MOST_OCTETS: usize = 16 << 20;
+/// Octets of all updates that are made and not yet sent.
+const ROOM: usize = 256 << 20;
+/// What room is given in.
+const UNIT: usize = 1 << 10;
 /// How long one waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,6 +40,8 @@ pub(super) struct Contents {
     pub end: Place,
     /// If it was to be compared.
     pub compared: Option<Compared>,
+    /// What it takes of the room of all; for whoever sends it.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 /// What a comparison with what was told last came to.
@@ -79,10 +85,35 @@ impl Turns {
     }
 }
 
+/// The room for updates whose sessions have not taken them yet.
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(ROOM / UNIT)))
+    }
+}
+
+impl Room {
+    /// Takes room for so many octets, until it is dropped.
+    ///
+    /// # Errors
+    /// `resource-denied` when there is none.
+    fn take(&self, octets: usize) -> Result<OwnedSemaphorePermit, RpcError> {
+        let units = u32::try_from(octets.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let taken = Arc::clone(&self.0).try_acquire_many_owned(units);
+        taken.map_err(|_| {
+            let words = "too many updates wait to be sent, try again";
+            RpcError::application(ErrorTag::ResourceDenied, words)
+        })
+    }
+}
+
 /// Gathers it.
 ///
 /// # Errors
-/// What shows only when the filter is evaluated; `resource-denied` if too many gather; that the agent stops.
+/// What shows only when the filter is evaluated; `resource-denied` if too many gather or too much waits to be sent; that
+/// the agent stops.
 pub(super) async fn gather(
     server: Server,
     author: Author,
@@ -112,6 +143,7 @@ pub(super) async fn gather(
         None => turns.take().await?,
     };
     let mut xml = text(pieces).await;
+    let room = { &server.told().room }.take(xml.as_ref().map_or(0, String::len))?;
     let mut compared = None;
     if let (Some(text), Some(before)) = (&mut xml, comparison) {
         let (schema, new) = (server.schema(), std::mem::take(text));
@@ -128,6 +160,7 @@ pub(super) async fn gather(
         at,
         end,
         compared,
+        room: Some(room),
     })
 }
 
@@ -199,5 +232,17 @@ mod tests {
         assert_eq!(error.tag, ErrorTag::ResourceDenied);
         let (second, ()) = tokio::join!(turns.take(), async { drop(first) });
         assert!(second.is_ok());
+    }
+
+    #[test]
+    fn updates_that_nobody_takes_have_a_bound_in_octets_together() {
+        let room = Room::default();
+        let taken: Vec<_> = (0..ROOM / MOST_OCTETS)
+            .map(|_| room.take(MOST_OCTETS).unwrap())
+            .collect();
+        let error = room.take(1).unwrap_err();
+        assert_eq!(error.tag, ErrorTag::ResourceDenied);
+        drop(taken);
+        assert!(room.take(1).is_ok());
     }
 }

@@ -77,6 +77,7 @@ impl Server {
             stop: request.stop,
             course,
             gathering: Gathering::None,
+            sending: None,
             failures: 0,
             is_ending: false,
             is_over: false,

@@ -18,6 +18,7 @@ mod terms;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -50,6 +51,8 @@ pub struct Push {
     stop: Option<std::time::SystemTime>,
     course: Course,
     gathering: Gathering,
+    /// The room of the update that its session sends.
+    sending: Option<OwnedSemaphorePermit>,
     /// How often it failed since it was done last.
     failures: u32,
     /// It was suspended, and is over after one more message.
@@ -167,6 +170,8 @@ impl Push {
     }
 
     fn step(&mut self) -> Step {
+        // A session asks for more when it is done with what there was.
+        self.sending = None;
         let now = self.now();
         if self.is_over {
             return self.quiet(None, now);
@@ -227,7 +232,7 @@ impl Push {
     }
 
     fn gathered(&mut self, done: Result<Contents, RpcError>, now: Now) -> Step {
-        let contents = match done {
+        let mut contents = match done {
             Ok(contents) => contents,
             Err(error) => return self.failed(&error, now),
         };
@@ -241,6 +246,7 @@ impl Push {
             return Step::Said(self.grown_too_big());
         };
         let message = message::update(contents.at, self.id(), xml);
+        self.sending = contents.room.take();
         let is_told = match &mut self.course {
             Course::Periodic(_) => true,
             Course::OnChange(course) => course.gathered(&self.terms, contents, now),

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::select_all;
 use tokio::sync::{Mutex, watch};
 
-use super::contents::Turns;
+use super::contents::{Room, Turns};
 use crate::datastore::View;
 use crate::datastore::changes::{Bell, Changes, Of, Unsettled, Wakes};
 use crate::datastore::subscriber::{StateProvider, Telling};
@@ -26,6 +26,8 @@ pub(in crate::netconf) struct Told {
     pub sessions: Bell,
     /// Of those who gather all that they select.
     pub(super) turns: Turns,
+    /// For what they have gathered until it is sent.
+    pub(super) room: Room,
     unsettled: OnceLock<Unsettled>,
     /// What the parts of the agent showed last, by their number; only while somebody is told of changes.
     shown: Mutex<BTreeMap<Part, Tree>>,
