@@ -2,11 +2,12 @@
 """Looks after many devices at once with nornir: their tunnels in a table, and on request another keepalive interval.
 
     pip install nornir ncclient
-    TETHER_ADMIN_PASSWORD=... examples/automation/fleet.py --hosts hosts.yaml [--keepalive-interval 60]
+    TETHER_ADMIN_PASSWORD=... examples/automation/fleet.py --hosts hosts.yaml [--keepalive-interval 60] [--timeout 30]
 
 `hosts.yaml` is the inventory of nornir: `NAME: {hostname: 192.0.2.1, port: 830, username: admin}`. Host keys are looked for in
-known_hosts; what else ncclient is to be told stands in `connection_options: {netconf: {extras: {…}}}`. The exit code is 0 if
-every device answered and has a tunnel.
+known_hosts; what else ncclient is to be told stands in `connection_options: {netconf: {extras: {…}}}`. A device that is away is
+waited for until the timeout, or 15 s where something takes the connection and says nothing, and keeps none of the others
+waiting. The exit code is 0 if every device answered and has a tunnel.
 """
 
 import argparse
@@ -24,8 +25,7 @@ from nornir.plugins.inventory.simple import SimpleInventory
 
 CLOUD = "urn:tether:yang:cloud-management"
 NETCONF = "urn:ietf:params:xml:ns:netconf:base:1.0"
-# Seconds for one answer, and devices at a time.
-ANSWER = 30
+# Devices at a time.
 ABREAST = 20
 COLUMNS = ["connection-state", "server-domain", "server-address", "failure-reason"]
 
@@ -33,8 +33,11 @@ COLUMNS = ["connection-state", "server-domain", "server-address", "failure-reaso
 class Netconf:
     """NETCONF as nornir's way to a device."""
 
+    # Seconds for a connection, and for each answer.
+    timeout = 30
+
     def open(self, hostname, username, password, port, platform, extras=None, configuration=None):
-        self.connection = manager.connect(host=hostname, port=port or 830, username=username, password=password, timeout=ANSWER,
+        self.connection = manager.connect(host=hostname, port=port or 830, username=username, password=password, timeout=self.timeout,
                                           **(extras or {}))
 
     def close(self):
@@ -74,6 +77,7 @@ def fleet(hosts, password):
 
 def main():
     arguments = parse()
+    Netconf.timeout = arguments.timeout
     devices = fleet(arguments.hosts, os.environ.get("TETHER_ADMIN_PASSWORD"))
     failed = {}
     with devices:
@@ -84,7 +88,7 @@ def main():
     established = 0
     for name in devices.inventory.hosts:
         if name in failed:
-            print(f"{name:<20} {failed[name].exception}")
+            print(f"{name:<20} {' '.join(str(failed[name].exception).split()) or 'no answer in time'}")
             continue
         leaves = shown[name].result
         established += leaves.get("connection-state") == "established"
@@ -96,6 +100,8 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", required=True, metavar="FILE", help="inventory of nornir")
     parser.add_argument("--keepalive-interval", type=int, metavar="SECONDS", help="set it on every device first")
+    parser.add_argument("--timeout", type=int, default=Netconf.timeout, metavar="SECONDS",
+                        help="for a connection, and for each answer [%(default)s]")
     return parser.parse_args()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
@@ -58,6 +59,18 @@ def test_the_playbook_takes_a_wrong_password_back_and_says_so(point, orchestrato
         orchestrator.session.commit()
 
 
+@pytest.mark.skipif(not ansible.IS_THERE, reason=ansible.MISSING)
+def test_the_playbook_takes_a_wrong_domain_back_and_says_so(point, orchestrator):
+    """Also of a device that was at no cloud before."""
+    ran = point(cloud_domain="nowhere.invalid", patience=2)
+    assert ran.returncode == 2
+    assert "device is as it was: Wait until the tunnel stands: dns-failed" in ran.stdout, ran.stdout
+    orchestrator.sees(connection_state="unconnected", device_state="idle")
+    assert "nowhere.invalid" not in orchestrator.session.get_config("running").xml
+    with orchestrator.session.locked("candidate"):
+        orchestrator.session.commit()
+
+
 def fleet(tmp_path, hosts, *arguments):
     (tmp_path / "hosts.yaml").write_text(json.dumps(hosts))
     return subprocess.run([sys.executable, EXAMPLES / "fleet.py", "--hosts", tmp_path / "hosts.yaml", *arguments],
@@ -91,6 +104,18 @@ def test_nornir_says_which_device_cannot_be_reached(agent, cloud, orchestrator, 
     one, gone = ran.stdout.splitlines()
     assert ran.returncode == 1 and "established" in one and "nobody" not in one
     assert gone.startswith("gone") and "uthentication" in gone
+
+
+def test_devices_that_are_away_are_named_with_the_reason_and_keep_nobody_waiting(agent, cloud, orchestrator, tmp_path):
+    orchestrator.point_at(cloud)
+    orchestrator.sees_established()
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        away = {name: device(agent) | {"port": each.getsockname()[1]} for name, each in (("silent", silent), ("nobody", nobody))}
+        ran = fleet(tmp_path, {"one": device(agent)} | away, "--keepalive-interval", "60", "--timeout", "3")
+    lines = dict(line.split(None, 1) for line in ran.stdout.splitlines())
+    assert ran.returncode == 1 and lines["one"].startswith("established"), ran.stdout
+    assert len(lines) == 3 and all("established" not in lines[name] and len(lines[name]) > 5 for name in away), ran.stdout
 
 
 def test_plain_ssh_reads_the_state(agent, key):
