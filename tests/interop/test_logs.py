@@ -1,12 +1,16 @@
 """Where the log goes: a file that is moved, JSON, syslog, and a journal that is not there."""
 
 import json
+import os
 import socket
 import subprocess
+import time
 
+import pytest
 from harness import program
 from harness.config import SYSTEM, config
 from harness.wait import DEADLINE, wait_until
+from ncclient.transport.errors import AuthenticationError
 
 CONTACT = f'<system xmlns="{SYSTEM}"><contact>x</contact></system>'
 
@@ -30,6 +34,40 @@ def test_a_log_file_is_opened_again_at_a_hangup_and_each_line_is_json(start, tmp
     assert any(record.get("operation") == "edit-config" and record["user"] == "admin" and record["outcome"] == "ok"
                for record in records), records
     assert any("contact" in record.get("paths", "") for record in records), records
+
+
+def test_a_sink_that_nobody_reads_holds_up_neither_the_agent_nor_its_end(start, tmp_path):
+    pipe = tmp_path / "log"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        agent = start("--log-to", pipe)
+        session = agent.local()
+        session.hello()
+        # Ten times what the pipe holds.
+        for _ in range(7000):
+            assert session.rpc("<discard-changes/>").is_ok
+        session.close()
+        begun = time.monotonic()
+        assert agent.stop() == 0
+        assert time.monotonic() - begun < 5
+        told = os.read(reader, 1 << 16).decode()
+    finally:
+        os.close(reader)
+    assert "operation=discard-changes" in told
+
+
+def test_what_a_peer_says_is_one_line_of_the_log_whatever_is_in_it(start, tmp_path):
+    path = tmp_path / "log"
+    agent = start("--log-to", path)
+    name = "x\n2026-01-01T00:00:00.000Z  INFO audit: rpc user=admin\x1b[2J"
+    with pytest.raises(AuthenticationError):
+        agent.connect(name, "wrong")
+    agent.stop()
+    lines = path.read_text().splitlines()
+    refused, = [line for line in lines if "ssh login refused" in line]
+    assert 'user="x\\n2026' in refused and "\x1b" not in refused
+    assert all(line[:2] == "20" and " user=admin" not in line.split('"')[0] for line in lines if "x\\n" in line)
 
 
 def test_a_collector_of_syslog_hears_of_each_change(start):
