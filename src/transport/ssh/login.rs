@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use russh::keys::key::PublicKeyExt;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Algorithm, PublicKey};
+use russh::keys::{Algorithm, HashAlg, PublicKey};
+use tracing::field::display;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
@@ -145,7 +146,7 @@ impl Login {
     pub(super) async fn password(&mut self, user: &str, password: &str) -> Verdict {
         let hash = self.shared.users.borrow().hash(user);
         if self.compare(user, password, hash).await {
-            self.accept(user, "password")
+            self.accept(user, "password", None)
         } else {
             self.refuse(user)
         }
@@ -159,7 +160,7 @@ impl Login {
     /// The client has proved that it has this key.
     pub(super) fn proves(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Verdict {
         if self.offers(user, key, algorithm) {
-            self.accept(user, "publickey")
+            self.accept(user, "publickey", Some(key))
         } else {
             self.refuse(user)
         }
@@ -186,9 +187,10 @@ impl Login {
         self.shared.throttle().delay(&guesser, Instant::now())
     }
 
-    fn accept(&mut self, user: &str, method: &str) -> Verdict {
+    fn accept(&mut self, user: &str, method: &str, key: Option<&PublicKey>) -> Verdict {
         self.shared.counters.logins.fetch_add(1, Relaxed);
-        info!(user, method, source = %self.source, "ssh login");
+        let key = key.map(|key| display(key.fingerprint(HashAlg::Sha256)));
+        info!(user, method, key, source = %self.source, "ssh login");
         self.user = Some(user.to_owned());
         Verdict::Accepted
     }
