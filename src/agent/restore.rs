@@ -96,7 +96,7 @@ pub(super) fn take_back(
         failure: None,
     });
     tracing::warn!(
-        source,
+        by = source,
         base = base.id,
         "a commit was pending when the agent ended: it is taken back"
     );

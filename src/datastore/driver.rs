@@ -394,7 +394,7 @@ impl Owner {
             commit = staged.record().map(|record| record.id),
             user = by.user,
             session = by.session,
-            source = by.source,
+            by = by.source,
             "committed"
         );
         self.complete(*staged);

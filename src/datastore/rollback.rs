@@ -85,7 +85,7 @@ impl Datastore {
         match self.stage_base(&by, direction) {
             Ok(change) => self.back(&by, change, by_guard),
             Err(errors) => {
-                tracing::error!(?errors, source, "a commit cannot be taken back yet");
+                tracing::error!(?errors, by = source, "a commit cannot be taken back yet");
                 self.put_rollback_off(now);
                 Step::Done
             }
@@ -187,7 +187,7 @@ impl Datastore {
         tracing::info!(
             session = by.session,
             user = by.user,
-            source = by.source,
+            by = by.source,
             "a commit is taken back"
         );
         let diff = self.running.diff(&base)?;

@@ -88,3 +88,17 @@ impl Loaded {
         self.snapshot.is_none() && self.diffs.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_an_earlier_version_is_read_without_what_that_one_did_not_know() {
+        let stored = r#"{"id":7,"at":{"secs_since_epoch":1,"nanos_since_epoch":0},"user":"admin","session":3,
+            "source":"netconf","comment":null}"#;
+        let record: CommitRecord = serde_json::from_str(stored).unwrap();
+        assert_eq!((record.id, record.session), (7, Some(3)));
+        assert_eq!((record.transport, record.host), (None, None));
+    }
+}
