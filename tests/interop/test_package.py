@@ -107,6 +107,35 @@ def test_what_comes_with_it_is_there(machine, packages):
     assert machine.run("systemd-analyze", "verify", "/usr/lib/systemd/system/tether.service").stderr == ""
 
 
+@pytest.fixture
+def written(tmp_path):
+    """The pages and completions as the package gets them."""
+    subprocess.run([BINARIES / "examples" / "package", tmp_path / "written"], check=True, timeout=DEADLINE)
+    return tmp_path / "written"
+
+
+@pytest.mark.parametrize("command", [["agent"], ["cli"], ["dhcp-event"], ["service"], []])
+def test_every_option_is_in_the_pages_and_in_the_completions(written, command):
+    asked = subprocess.run([BINARIES / "tether", *command, "--help"], capture_output=True, text=True, check=True, timeout=DEADLINE)
+    options = set(re.findall(r"--[a-z][a-z-]*", asked.stdout))
+    assert "--help" in options and (command != ["agent"] or {"--metrics", "--log-to", "--startup-datastore"} <= options)
+    page = written.joinpath("-".join(["tether", *command]) + ".1").read_text().replace("\\-", "-")
+    said = {"the page": page, "bash": (written / "tether.bash").read_text(), "zsh": (written / "_tether").read_text()}
+    for where, text in said.items():
+        assert not [option for option in options if option not in text], where
+    fish = (written / "tether.fish").read_text()
+    assert not [option for option in options if f"-l {option[2:]}" not in fish]
+
+
+def test_the_unit_exposes_little():
+    unit = ROOT / "examples" / "package" / "tether.service"
+    ran = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", unit],
+                         capture_output=True, text=True, check=False, timeout=DEADLINE)
+    if "Overall exposure level" not in ran.stdout:
+        pytest.skip(f"no systemd-analyze that looks at a file: {ran.stderr.strip()}")
+    assert ran.returncode == 0, ran.stdout.splitlines()[-1]
+
+
 def test_an_upgrade_keeps_configuration_state_and_what_was_changed_by_hand(machine, packages):
     install(machine, packages[0])
     with connect(machine) as session:
