@@ -146,7 +146,7 @@ fn cli(
     let socket = socket_path(socket, "tether.sock")?;
     let all_done = runtime.block_on(async {
         if !commands.is_empty() {
-            return cli::run(&socket, commands, &mut std::io::stdout()).await;
+            return cli::run(&socket, commands, tokio::io::stdout()).await;
         }
         let mut session = cli::connect(&socket).await?;
         if std::io::stdin().is_terminal() {

@@ -3,22 +3,24 @@
 //! What no command makes is shown as an outline in comment lines, so that nothing is hidden and all of it can be typed in
 //! again.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use super::printable::word;
 use crate::model::xml::Element;
 
 /// Characters of a value in the outline.
 const SHOWN: usize = 60;
 
 /// The commands of a configuration: the content of a `<data>`. Sections are set apart by `#`.
-pub fn commands(roots: &[Element]) -> String {
+pub fn commands(roots: Vec<Element>) -> String {
     let mut text = String::new();
     let mut rest = String::new();
     for root in roots {
         match root.name.as_str() {
             "system" => system(root, &mut text, &mut rest),
             "cloud-management" => cloud(root, &mut text, &mut rest),
-            _ => outline(root, 0, &mut rest),
+            _ => outline(&root, 0, &mut rest),
         }
     }
     if !rest.is_empty() {
@@ -29,17 +31,27 @@ pub fn commands(roots: &[Element]) -> String {
     text
 }
 
-/// The lines that one configuration has and the other has not: `-` before those that go, `+` before those that come.
+/// The lines that one configuration has and the other has not, or has more often: `-` before those that go, `+` before those
+/// that come.
 pub fn difference(old: &str, new: &str) -> String {
-    let is_command = |line: &&str| !matches!(*line, "#" | "return");
-    let old: Vec<&str> = old.lines().filter(is_command).collect();
-    let new: Vec<&str> = new.lines().filter(is_command).collect();
-    let gone = old.iter().filter(|line| !new.contains(line));
-    let come = new.iter().filter(|line| !old.contains(line));
-    let lines = gone
-        .map(|line| format!("-{line}\n"))
-        .chain(come.map(|line| format!("+{line}\n")));
-    lines.collect()
+    lines_without(old, new, '-') + &lines_without(new, old, '+')
+}
+
+/// The lines of a text that another one lacks, behind a mark.
+fn lines_without(text: &str, other: &str, mark: char) -> String {
+    let mut there: HashMap<&str, usize> = HashMap::new();
+    for line in other.lines() {
+        *there.entry(line).or_default() += 1;
+    }
+    let mut left = String::new();
+    for line in text.lines().filter(|line| !matches!(*line, "#" | "return")) {
+        match there.get_mut(line) {
+            Some(count) if *count > 0 => *count -= 1,
+            // Writing to a String does not fail.
+            _ => drop(writeln!(left, "{mark}{line}")),
+        }
+    }
+    left
 }
 
 fn section(into: &mut String, lines: &[String]) {
@@ -56,14 +68,6 @@ fn value<'a>(of: &'a Element, name: &str) -> Option<&'a str> {
     child.map(|child| child.text.as_str())
 }
 
-/// A word of a command: in quotes where it would else be several.
-fn word(text: &str) -> String {
-    match text.contains([' ', '?']) {
-        true => format!("\"{text}\""),
-        false => text.to_owned(),
-    }
-}
-
 /// ` NAME VALUE` of each option that is there.
 fn options(of: &Element, names: &[(&str, &str)]) -> String {
     let given = names
@@ -74,59 +78,63 @@ fn options(of: &Element, names: &[(&str, &str)]) -> String {
         .collect()
 }
 
-fn system(root: &Element, into: &mut String, rest: &mut String) {
-    if let Some(name) = value(root, "hostname") {
+fn system(mut root: Element, into: &mut String, rest: &mut String) {
+    if let Some(name) = value(&root, "hostname") {
         section(into, &[format!("sysname {}", word(name))]);
     }
-    let mut left = root.clone();
-    left.children.retain(|child| child.name != "hostname");
+    root.children.retain(|child| child.name != "hostname");
     let mut hosts = Vec::new();
-    for resolver in &mut left.children {
-        if resolver.name != "dns-resolver" {
-            continue;
-        }
-        let is_host = |child: &Element| child.name == "host";
-        for host in resolver.children.iter().filter(|child| is_host(child)) {
-            let name = word(value(host, "name").unwrap_or_default());
-            let addresses = host.children.iter().filter(|child| child.name == "address");
-            hosts.extend(addresses.map(|address| format!("ip host {name} {}", address.text)));
-        }
-        resolver.children.retain(|child| !is_host(child));
+    let resolvers = root.children.iter_mut();
+    for resolver in resolvers.filter(|child| child.name == "dns-resolver") {
+        resolver.children.retain(|child| match host(child) {
+            Some(command) => {
+                hosts.push(command);
+                false
+            }
+            None => true,
+        });
     }
-    left.children
+    root.children
         .retain(|child| child.name != "dns-resolver" || !child.children.is_empty());
     section(into, &hosts);
-    if !left.children.is_empty() {
-        outline(&left, 0, rest);
+    if !root.children.is_empty() {
+        outline(&root, 0, rest);
     }
 }
 
-fn cloud(root: &Element, into: &mut String, rest: &mut String) {
+/// The command of a host. None makes one with several addresses: the next would replace the one before.
+fn host(entry: &Element) -> Option<String> {
+    let mut addresses = entry
+        .children
+        .iter()
+        .filter(|child| child.name == "address");
+    let (Some(address), None) = (addresses.next(), addresses.next()) else {
+        return None;
+    };
+    let is_host = entry.name == "host";
+    let name = value(entry, "name").filter(|_| is_host)?;
+    Some(format!("ip host {} {}", word(name), address.text))
+}
+
+fn cloud(mut root: Element, into: &mut String, rest: &mut String) {
     let mut lines = Vec::new();
-    let mut left = root.clone();
-    left.children.clear();
-    for child in &root.children {
+    for child in std::mem::take(&mut root.children) {
         match child.name.as_str() {
-            "server" => {
-                let more = server(child, &mut lines);
-                left.children.extend(more);
-            }
-            "backup-server" => lines.push(backup_server(child)),
+            "server" => root.children.extend(server(child, &mut lines)),
+            "backup-server" => lines.push(backup_server(&child)),
             "keepalive-interval" => {
                 lines.push(format!("cloud-management keepalive {}", child.text));
             }
             "unbinding-code" => {
-                lines.push(format!(
-                    "cloud-management unbinding-code {}",
-                    word(&child.text)
-                ));
+                let code = word(&child.text);
+                lines.push(format!("cloud-management unbinding-code {code}"));
             }
-            _ => left.children.push(child.clone()),
+            _ => root.children.push(child),
         }
     }
     section(into, &lines);
-    if !left.children.is_empty() {
-        outline(&left, 0, rest);
+    if !root.children.is_empty() {
+        outline(&root, 0, rest);
     }
 }
 
@@ -134,12 +142,11 @@ fn cloud(root: &Element, into: &mut String, rest: &mut String) {
 const SOURCE: [(&str, &str); 2] = [("vpn-instance", "vpn-instance"), ("source-ip", "source-ip")];
 
 /// The commands of a server; gives back what they do not make.
-fn server(server: &Element, lines: &mut Vec<String>) -> Option<Element> {
-    let mut left = server.clone();
-    if let Some(domain) = value(server, "domain") {
-        let options = options(server, &SOURCE);
+fn server(mut server: Element, lines: &mut Vec<String>) -> Option<Element> {
+    if let Some(domain) = value(&server, "domain") {
+        let options = options(&server, &SOURCE);
         lines.push(format!("cloud-management server domain {domain}{options}"));
-        left.children.retain(|child| {
+        server.children.retain(|child| {
             child.name != "domain" && SOURCE.iter().all(|(leaf, _)| child.name != *leaf)
         });
     }
@@ -151,15 +158,15 @@ fn server(server: &Element, lines: &mut Vec<String>) -> Option<Element> {
         lines.push(format!(
             "cloud-management server ipv6 domain {domain}{options}"
         ));
-        left.children.retain(|child| child.name != "ipv6");
+        server.children.retain(|child| child.name != "ipv6");
     }
     for (leaf, command) in [("port", "port"), ("password", "password cipher")] {
-        if let Some(value) = value(server, leaf) {
+        if let Some(value) = value(&server, leaf) {
             lines.push(format!("cloud-management server {command} {value}"));
         }
-        left.children.retain(|child| child.name != leaf);
+        server.children.retain(|child| child.name != leaf);
     }
-    (!left.children.is_empty()).then_some(left)
+    (!server.children.is_empty()).then_some(server)
 }
 
 fn backup_server(entry: &Element) -> String {
@@ -201,7 +208,7 @@ mod tests {
     use crate::model::xml::{Scope, parse};
 
     fn shown(xml: &str) -> String {
-        commands(&parse(xml, &Scope::default()).unwrap())
+        commands(parse(xml, &Scope::default()).unwrap())
     }
 
     #[test]
@@ -236,9 +243,30 @@ mod tests {
     }
 
     #[test]
+    fn a_host_with_several_addresses_is_made_by_no_command() {
+        let host =
+            |name: &str, addresses: &str| format!("<host><name>{name}</name>{addresses}</host>");
+        let one = "<address>10.1.1.1</address>";
+        let hosts = host("a.com", one) + &host("b.com", &one.repeat(2)) + &host("c.com", one);
+        let shown = shown(&format!(
+            "<system><dns-resolver>{hosts}<options><timeout>1</timeout></options></dns-resolver></system>"
+        ));
+        assert!(
+            shown.starts_with("#\n ip host a.com 10.1.1.1\n ip host c.com 10.1.1.1\n#\n#"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("#    name b.com\n#    address 10.1.1.1\n"),
+            "{shown}"
+        );
+    }
+
+    #[test]
     fn a_difference_tells_what_goes_and_what_comes() {
         let (old, new) = ("#\n a\n b\n#\nreturn\n", "#\n b\n c\n#\nreturn\n");
         assert_eq!(difference(old, new), "- a\n+ c\n");
         assert_eq!(difference(old, old), "");
+        let (twice, once) = ("# name x\n# name x\n", "# name x\n");
+        assert_eq!(difference(twice, once), "-# name x\n");
     }
 }

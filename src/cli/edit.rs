@@ -198,6 +198,21 @@ pub(super) fn reset_tunnel(_: &Given) -> String {
     action(&cloud("<reset-tunnel/>"))
 }
 
+pub(super) fn test_connection() -> String {
+    action(&cloud("<test-connection/>"))
+}
+
+/// `read-log` with these leaves as its input.
+pub(super) fn read_log(input: &[(&str, &str)]) -> String {
+    let leaves: String = input
+        .iter()
+        .map(|(name, value)| leaf(name, value))
+        .collect();
+    action(&format!(
+        "<device-management xmlns=\"{MANAGEMENT}\"><logging><read-log>{leaves}</read-log></logging></device-management>"
+    ))
+}
+
 pub(super) fn roll_back_to(given: &Given) -> String {
     action(&format!(
         "<device-management xmlns=\"{MANAGEMENT}\"><rollback-to>{}</rollback-to></device-management>",

@@ -65,6 +65,8 @@ pub enum Show {
     Commit,
     /// What the candidate would change.
     Difference,
+    /// The newest of the log.
+    LogBuffer,
 }
 
 /// What a command does.
@@ -90,6 +92,8 @@ pub enum Does {
     Order(fn(&Given) -> String),
     /// Makes running what the device starts with.
     Save,
+    /// Begins a test of the connection and shows what it finds.
+    Test,
 }
 
 /// A command.
@@ -198,6 +202,18 @@ pub const COMMANDS: &[Command] = &[
         "Display what a commit would change",
         EXCLUSIVE,
         Does::Show(Show::Difference),
+    ),
+    command(
+        "display logbuffer [ reverse ] [ level { debug | error | info | trace | warning } ] [ module <module> ] [ size <number> ]",
+        "Display the newest messages of the log, the oldest first",
+        ANY,
+        Does::Show(Show::LogBuffer),
+    ),
+    command(
+        "cloud-management test",
+        "Test the way to the cloud servers step by step, without touching the tunnel",
+        USER_AND_SYSTEM,
+        Does::Test,
     ),
     command(
         "reset cloud-management tunnel",

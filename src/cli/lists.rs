@@ -3,6 +3,7 @@
 use chrono::{DateTime, Local};
 
 use super::configuration::short;
+use super::printable;
 use crate::model::status::NOT_APPLICABLE;
 use crate::model::xml::Element;
 
@@ -26,7 +27,7 @@ pub(super) fn child<'a>(element: &'a Element, name: &str) -> Option<&'a Element>
     element.children.iter().find(|child| child.name == name)
 }
 
-fn text<'a>(element: &'a Element, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(element: &'a Element, name: &str) -> Option<&'a str> {
     child(element, name).map(|child| child.text.as_str())
 }
 
@@ -43,17 +44,20 @@ fn all<'a>(roots: &'a [Element], path: &[&str]) -> Vec<&'a Element> {
 }
 
 /// Columns under their names, each as wide as it needs; the last is not filled up.
-fn table<const N: usize>(names: [&str; N], rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(names: [&str; N], rows: &[[String; N]]) -> String {
     let mut widths = names.map(str::len);
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(printable::width(cell, 0));
         }
     }
     let line = |cells: [&str; N]| {
         let padded = cells.iter().zip(widths);
         let line: String = padded
-            .map(|(cell, width)| format!("{cell:<width$}  "))
+            .map(|(cell, width)| {
+                let gap = width + 2 - printable::width(cell, 0);
+                format!("{cell}{:gap$}", "")
+            })
             .collect();
         format!("{}\n", line.trim_end())
     };
@@ -160,10 +164,9 @@ pub fn commits(roots: &[Element]) -> String {
 }
 
 /// `display configuration commit ID`: who made it, and the edit that it was.
-pub fn commit(roots: &[Element]) -> String {
-    let Some(commit) = all(roots, &["device-management", "commit"]).pop() else {
-        return "% There is no such commit.\n".to_owned();
-    };
+/// None if there is no such commit.
+pub fn commit(roots: &[Element]) -> Option<String> {
+    let commit = all(roots, &["device-management", "commit"]).pop()?;
     let transport = text(commit, "transport").and_then(|it| it.rsplit(':').next());
     let fields = [
         ("Commit", or_none(text(commit, "id"))),
@@ -182,7 +185,7 @@ pub fn commit(roots: &[Element]) -> String {
     for edit in child(commit, "diff").map_or(&[][..], |diff| &diff.children) {
         changes(edit, 0, &mut shown);
     }
-    shown
+    Some(shown)
 }
 
 /// Names and values, indented, with `+` before what came, `-` before what went, `~` before what changed.
@@ -240,13 +243,13 @@ mod tests {
         let xml = "<device-management><commit><id>7</id><user>bob</user><source>netconf</source><diff>\
             <a xmlns:nc='urn:n'><b nc:operation='create'>1</b><c nc:operation='delete'>2</c><d nc:operation='replace'>3</d></a>\
             </diff></commit></device-management>";
-        let shown = commit(&elements(xml));
+        let shown = commit(&elements(xml)).unwrap();
         assert!(
             shown.contains("Commit    : 7\nTime      : N/A\nUser      : bob\n"),
             "{shown}"
         );
         assert!(shown.ends_with("  a\n+  b 1\n-  c 2\n~  d 3\n"), "{shown}");
-        assert_eq!(commit(&[]), "% There is no such commit.\n");
+        assert_eq!(commit(&[]), None);
     }
 
     #[test]

@@ -6,20 +6,24 @@
 //! terminal.
 
 pub mod configuration;
+mod connection_test;
 mod edit;
 pub mod grammar;
 pub mod lists;
+mod log_buffer;
 pub mod output;
 mod pager;
 pub mod parse;
+pub mod printable;
 pub mod session;
 pub mod shell;
 pub mod show;
+pub mod tokens;
 pub mod values;
 pub mod words;
 
 use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -78,18 +82,36 @@ pub async fn inherit() -> Result<Session<UnixStream>, CliError> {
     Ok(Session::open(UnixStream::from_std(stream)?).await?)
 }
 
-/// Does one line of a script; gives what it shows, whether it was done, and whether the session goes on.
+/// Does one line of a script and writes what it shows as it is known. None if the session is over, else whether it was done.
 async fn one<S: AsyncRead + AsyncWrite + Unpin>(
     session: &mut Session<S>,
     line: &str,
-) -> Result<(String, bool, bool), CliError> {
-    Ok(match session.line(line, 0).await? {
-        Answer::Done(text) => (text, true, true),
-        // A caret points at something.
-        Answer::Failed(text) if !text.starts_with('%') => (format!("{line}\n{text}"), false, true),
-        Answer::Failed(text) => (text, false, true),
-        Answer::Over => (String::new(), true, false),
-    })
+    out: &mut (impl AsyncWrite + Unpin),
+    end_of_line: &str,
+) -> Result<Option<bool>, CliError> {
+    let mut answer = session.line(line, 0).await?;
+    loop {
+        let (shown, done) = match answer {
+            Answer::More(text) => (text, None),
+            Answer::Done(text) => (text, Some(true)),
+            // A caret points at something.
+            Answer::Failed(text) if !text.starts_with('%') => {
+                (format!("{}\n{text}", printable::text(line)), Some(false))
+            }
+            Answer::Failed(text) => (text, Some(false)),
+            Answer::Over => return Ok(None),
+        };
+        let shown = match end_of_line {
+            "\n" => shown,
+            other => shown.replace('\n', other),
+        };
+        out.write_all(shown.as_bytes()).await?;
+        out.flush().await?;
+        if done.is_some() {
+            return Ok(done);
+        }
+        answer = session.more_until(std::future::pending()).await?;
+    }
 }
 
 /// Octets of a line of a script, at the most.
@@ -106,23 +128,24 @@ pub async fn script<S: AsyncRead + AsyncWrite + Unpin>(
     on_terminal: bool,
 ) -> Result<bool, CliError> {
     let mut all_done = true;
+    let end_of_line = if on_terminal { "\r\n" } else { "\n" };
     loop {
         let mut line = Vec::new();
         (&mut lines).take(LINE).read_until(b'\n', &mut line).await?;
         if line.len() as u64 == LINE {
             return Err(io::Error::other("a line is too long").into());
         }
-        let text = String::from_utf8_lossy(&line);
-        let (shown, done, goes_on) = one(session, text.trim_end_matches(['\n', '\r'])).await?;
-        all_done &= done;
-        let shown = match on_terminal {
-            true => shown.replace('\n', "\r\n"),
-            false => shown,
+        let is_last = line.is_empty();
+        let Ok(text) = String::from_utf8(line) else {
+            let words = format!("% This line is no UTF-8 and was passed over.{end_of_line}");
+            out.write_all(words.as_bytes()).await?;
+            all_done = false;
+            continue;
         };
-        out.write_all(shown.as_bytes()).await?;
-        out.flush().await?;
-        if line.is_empty() || !goes_on {
-            return Ok(all_done);
+        let text = text.trim_end_matches(['\n', '\r']);
+        match one(session, text, &mut out, end_of_line).await? {
+            Some(done) if !is_last => all_done &= done,
+            _ => return Ok(all_done),
         }
     }
 }
@@ -135,19 +158,16 @@ pub async fn script<S: AsyncRead + AsyncWrite + Unpin>(
 pub async fn run(
     socket: &Path,
     commands: &[String],
-    out: &mut impl Write,
+    mut out: impl AsyncWrite + Unpin,
 ) -> Result<bool, CliError> {
     let mut session = connect(socket).await?;
     let mut all_done = true;
     for command in commands {
-        let (shown, done, goes_on) = one(&mut session, command).await?;
-        all_done &= done;
-        out.write_all(shown.as_bytes())?;
-        if !goes_on {
-            break;
+        match one(&mut session, command, &mut out, "\n").await? {
+            Some(done) => all_done &= done,
+            None => break,
         }
     }
-    out.flush()?;
     session.close().await?;
     Ok(all_done)
 }

@@ -5,21 +5,23 @@ use std::os::fd::AsFd;
 
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
+use super::printable;
+
 /// What stands below a page.
 const MORE: &str = "---- More ----";
 /// Takes it away again.
 const ERASE: &str = "\r\x1b[K";
 
-/// Shows a text, a page at a time where it is longer than the terminal; without rows all at once.
+/// Columns and rows of a terminal.
+pub type Size = (u16, u16);
+
+/// Shows a text, a page at a time where it is longer than the terminal, whose size is asked for at each page; all at once
+/// where there is none.
 ///
 /// # Errors
 /// The terminal is gone.
-pub fn show(text: &str, rows: Option<usize>) -> io::Result<()> {
-    let mut out = io::stdout();
-    match rows {
-        Some(rows) if rows > 1 => pages(text, rows, &mut out, key),
-        _ => out.write_all(text.as_bytes()),
-    }
+pub fn show(text: &str, size: impl FnMut() -> Option<Size>) -> io::Result<()> {
+    pages(text, size, &mut io::stdout(), key)
 }
 
 /// How to go on.
@@ -30,27 +32,40 @@ enum Next {
     Stop,
 }
 
+/// Rows that a line takes.
+fn height(line: &str, columns: u16) -> usize {
+    let columns = usize::from(columns.max(1));
+    printable::width(line, 0).div_ceil(columns).max(1)
+}
+
 fn pages(
     text: &str,
-    rows: usize,
+    mut size: impl FnMut() -> Option<Size>,
     out: &mut impl Write,
     mut key: impl FnMut() -> io::Result<Next>,
 ) -> io::Result<()> {
-    let mut left = rows - 1;
+    let mut has = 0;
+    let mut wanted = None;
     for line in text.lines() {
-        if left == 0 {
+        let (columns, rows) = size()
+            .filter(|(_, rows)| *rows > 1)
+            .unwrap_or((u16::MAX, 0));
+        let takes = height(line, columns);
+        let page = usize::from(rows).saturating_sub(1);
+        if has > 0 && rows > 0 && has + takes > wanted.unwrap_or(page) {
             write!(out, "{MORE}")?;
             out.flush()?;
             let next = key()?;
             write!(out, "{ERASE}")?;
-            left = match next {
-                Next::Page => rows - 1,
-                Next::Line => 1,
+            has = 0;
+            wanted = match next {
+                Next::Page => None,
+                Next::Line => Some(1),
                 Next::Stop => break,
             };
         }
         writeln!(out, "{line}")?;
-        left -= 1;
+        has += takes;
     }
     out.flush()
 }
@@ -80,8 +95,27 @@ mod tests {
         let mut out = Vec::new();
         let mut keys = keys.iter();
         let key = || Ok(*keys.next().unwrap());
-        pages("1\n2\n3\n4\n5\n6\n", 3, &mut out, key).unwrap();
+        let size = || Some((10, 3));
+        pages("1\n2\n3\n4\n5\n6\n", size, &mut out, key).unwrap();
         String::from_utf8(out).unwrap().replace(ERASE, "|")
+    }
+
+    #[test]
+    fn a_page_is_as_long_as_the_window_is_by_then_and_wide_lines_take_several_rows() {
+        let mut out = Vec::new();
+        let mut sizes = [3, 3, 3, 5, 5, 5, 5].into_iter().map(|rows| (4, rows));
+        let text = "1\n2\n345678\n9\n0\n1\n";
+        pages(text, || sizes.next(), &mut out, || Ok(Next::Page)).unwrap();
+        let shown = String::from_utf8(out).unwrap().replace(ERASE, "|");
+        assert_eq!(shown, format!("1\n2\n{MORE}|345678\n9\n0\n{MORE}|1\n"));
+    }
+
+    #[test]
+    fn without_a_terminal_there_are_no_pages() {
+        let mut out = Vec::new();
+        let text = "1\n".repeat(1000);
+        pages(&text, || None, &mut out, || Ok(Next::Stop)).unwrap();
+        assert_eq!(out.len(), text.len());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! From a line to a command, or to the word that is wrong; and what fits at the end of a line.
 
 use super::grammar::{Command, Given, Grammar, Part, Symbol, View};
+use super::printable;
+use super::tokens::{Token, tokens};
 
 /// A command that was understood.
 #[derive(Clone)]
@@ -9,6 +11,8 @@ pub struct Parsed {
     pub command: &'static Command,
     /// Its values.
     pub given: Given,
+    /// Its words.
+    pub words: Vec<&'static str>,
     /// What of its output is wanted.
     pub filter: Option<Filter>,
 }
@@ -22,7 +26,7 @@ pub struct Filter {
     pub expression: String,
 }
 
-/// Why a line is no command. `at` counts characters from the beginning of the line.
+/// Why a line is no command. `at` counts octets from the beginning of the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseError {
     /// No command has this word here.
@@ -64,56 +68,27 @@ pub struct Fit {
     pub symbol: Symbol,
 }
 
+/// A command that a line may be the beginning of, as far as its words fit.
+pub struct Begun {
+    /// The entry of the table.
+    pub command: &'static Command,
+    /// The values so far.
+    pub given: Given,
+    /// Whether only values are missing, if anything is.
+    pub has_its_words: bool,
+}
+
 /// What fits at the end of a line.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
     /// The beginning of the last word, if the line does not end behind one.
     pub begun: String,
+    /// Octets of the line before that.
+    pub start: usize,
     /// What it can be; each once.
     pub fits: Vec<Fit>,
     /// Whether the line is a command as it stands.
     pub may_end: bool,
-}
-
-struct Token {
-    text: String,
-    start: usize,
-    /// Octets of the line before it.
-    offset: usize,
-    quoted: bool,
-}
-
-/// Words are separated by blanks; `"…"` is one word, whatever is in it.
-fn tokens(line: &str) -> Vec<Token> {
-    let mut tokens: Vec<Token> = Vec::new();
-    let mut in_quotes = false;
-    let mut in_word = false;
-    for (start, (offset, character)) in line.char_indices().enumerate() {
-        if character.is_whitespace() && !in_quotes {
-            in_word = false;
-            continue;
-        }
-        if !in_word {
-            in_word = true;
-            tokens.push(Token {
-                text: String::new(),
-                start,
-                offset,
-                quoted: false,
-            });
-        }
-        let Some(token) = tokens.last_mut() else {
-            continue;
-        };
-        match character {
-            '"' => {
-                in_quotes = !in_quotes;
-                token.quoted = true;
-            }
-            other => token.text.push(other),
-        }
-    }
-    tokens
 }
 
 /// One reading of the words so far.
@@ -203,10 +178,12 @@ impl Grammar {
     pub fn place(&self, view: View, line: &str) -> Place {
         let mut tokens = tokens(line);
         let ends_behind = line.is_empty() || line.ends_with(char::is_whitespace);
-        let begun = match ends_behind {
-            true => String::new(),
-            false => tokens.pop().map(|token| token.text).unwrap_or_default(),
+        let last = match ends_behind && !tokens.last().is_some_and(|last| last.is_open) {
+            true => None,
+            false => tokens.pop(),
         };
+        let start = last.as_ref().map_or(line.len(), |last| last.offset);
+        let begun = last.map(|token| token.text).unwrap_or_default();
         let mut readings = self.readings(Some(view));
         for token in &tokens {
             match advance(&readings, line, token) {
@@ -230,8 +207,31 @@ impl Grammar {
         Place {
             may_end: may_end && begun.is_empty() && !tokens.is_empty(),
             begun,
+            start,
             fits,
         }
+    }
+
+    /// The commands of any view that the words of a line fit, up to the first that fits none.
+    pub fn begun(&self, line: &str) -> Vec<Begun> {
+        let mut readings = self.readings(None);
+        for token in &tokens(line) {
+            match advance(&readings, line, token) {
+                Ok(ahead) if !readings.iter().any(Reading::ends_in_text) => readings = ahead,
+                _ => break,
+            }
+        }
+        let begun = readings.into_iter().map(|reading| {
+            let mut next = Vec::new();
+            let may_end = reading.next(&mut next);
+            let is_value = |next: &Next<'_>| matches!(next.symbol, Symbol::Value(_));
+            Begun {
+                command: reading.command,
+                has_its_words: may_end || next.iter().any(is_value),
+                given: reading.given,
+            }
+        });
+        begun.collect()
     }
 }
 
@@ -243,11 +243,13 @@ fn read(readings: Vec<Reading<'_>>, line: &str, tokens: &[Token]) -> Result<Pars
         }
         readings = advance(&readings, line, token)?;
     }
+    let is_open = tokens.last().is_some_and(|last| last.is_open);
     let complete = readings
         .iter()
         .find(|reading| reading.next(&mut Vec::new()));
+    let complete = complete.filter(|reading| !is_open || reading.ends_in_text());
     let Some(reading) = complete else {
-        let at = line.trim_end().chars().count();
+        let at = line.trim_end().len();
         return Err(ParseError::Incomplete { at });
     };
     let kinds = ["begin", "exclude", "include"];
@@ -259,6 +261,7 @@ fn read(readings: Vec<Reading<'_>>, line: &str, tokens: &[Token]) -> Result<Pars
             expression: reading.given.of("regular-expression").to_owned(),
         }),
         given: reading.given.clone(),
+        words: reading.words.clone(),
     })
 }
 
@@ -276,7 +279,7 @@ fn advance<'g>(
     line: &str,
     token: &Token,
 ) -> Result<Vec<Reading<'g>>, ParseError> {
-    let at = token.start;
+    let at = token.offset;
     let mut next = Vec::new();
     for reading in readings {
         reading.next(&mut next);
@@ -369,7 +372,7 @@ impl Symbol {
 
 impl ParseError {
     /// What the operator reads below his line, which began after so many columns.
-    pub fn message(&self, columns: usize) -> String {
+    pub fn message(&self, line: &str, columns: usize) -> String {
         let (at, words) = match self {
             Self::Elsewhere { views } => return elsewhere(views),
             Self::Unrecognized { at } => (at, "Unrecognized command"),
@@ -378,7 +381,8 @@ impl ParseError {
             Self::Incomplete { at } => (at, "Incomplete command"),
             Self::TooMany { at } => (at, "Too many parameters"),
         };
-        let width = columns + at + 1;
+        let before = line.get(..*at).unwrap_or(line);
+        let width = columns + printable::width(before, columns) + 1;
         format!("{:>width$}\n% {words} found at '^' position.\n", '^')
     }
 }
@@ -467,19 +471,19 @@ mod tests {
             assert_eq!(error(View::System, line), expected, "{line}");
         }
         assert_eq!(
-            ParseError::Unrecognized { at: 2 }.message(9),
-            "           ^\n% Unrecognized command found at '^' position.\n"
+            ParseError::Unrecognized { at: 5 }.message("é東x", 9),
+            "            ^\n% Unrecognized command found at '^' position.\n"
         );
     }
 
     #[test]
     fn a_command_of_another_view_is_refused_with_that_said() {
-        let words = error(View::System, "reset cloud-management tunnel").message(0);
+        let words = error(View::System, "reset cloud-management tunnel").message("", 0);
         assert_eq!(
             words,
             "% This is a command of user view (leave this view with quit or return).\n"
         );
-        let words = error(View::User, "sysname R1").message(0);
+        let words = error(View::User, "sysname R1").message("", 0);
         assert!(
             words.contains("system view (enter it with system-view)"),
             "{words}"
@@ -495,6 +499,11 @@ mod tests {
         assert_eq!(given.of("source-ip"), "10.0.0.1");
         let quoted = parse(View::System, "cloud server pass simple \"a b|?\"");
         assert_eq!(quoted.unwrap().unwrap().given.of("simple"), "a b|?");
+        let open = "cloud server pass simple \"a b";
+        assert_eq!(
+            error(View::System, open),
+            ParseError::Incomplete { at: open.len() }
+        );
     }
 
     #[test]
@@ -507,6 +516,26 @@ mod tests {
         let filter = filtered.unwrap().unwrap().filter.unwrap();
         assert_eq!(filter.kind, "include");
         assert_eq!(filter.expression, "State|Duration  x");
+    }
+
+    #[test]
+    fn a_line_that_is_wrong_is_still_the_beginning_of_some_commands() {
+        let begun = |line: &str| {
+            let begun = Grammar::default().begun(line);
+            let whole = begun.iter().filter(|begun| begun.has_its_words);
+            whole.map(|begun| begun.command.syntax).collect::<Vec<_>>()
+        };
+        assert_eq!(begun("sysname"), ["sysname <sysname>"]);
+        assert_eq!(
+            begun("display netconf sessions now"),
+            ["display netconf sessions"]
+        );
+        assert_eq!(begun("reset"), [] as [&str; 0]);
+        let line = "cloud-management server password simple secret and more";
+        assert_eq!(
+            Grammar::default().begun(line)[0].given.of("simple"),
+            "secret"
+        );
     }
 
     #[test]

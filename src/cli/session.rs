@@ -1,24 +1,26 @@
 //! A session of the command line: lines in, what they show out. A NETCONF client like any other.
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
+use std::borrow::Cow;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::connection_test::{self, Following, Step};
 use super::grammar::{Does, Grammar, Show, View};
 use super::parse::{Parsed, Place};
-use super::values::Known;
-use super::{configuration, edit, lists, output, show};
+use super::values::{Known, NAME};
+use super::{configuration, edit, lists, log_buffer, output, printable, show};
 use crate::model::xml::{self, Element, Scope};
 use crate::protocol::client::{Client, ClientError};
 
 /// An answer takes no longer than this.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How often a test of the connection is looked at.
+const PACE: Duration = Duration::from_millis(100);
 /// RFC 6241, section 8.7.
 const STARTUP: &str = "urn:ietf:params:netconf:capability:startup:1.0";
 /// The name of a device that has none.
 const DEVICE: &str = "Device";
-const NAME_FILTER: &str =
-    r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><hostname/></system>"#;
 const CLOUD_FILTER: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"/>"#;
 
 /// What a line has led to.
@@ -28,6 +30,8 @@ pub enum Answer {
     Done(String),
     /// It was not done, for this reason.
     Failed(String),
+    /// It is under way, and this is to be shown meanwhile; [`Session::more_until`] goes on.
+    More(String),
     /// The session is over.
     Over,
 }
@@ -40,6 +44,8 @@ pub struct Session<S> {
     /// The view from which exclusive configuration was entered.
     before: View,
     name: String,
+    /// The test of the connection that is looked on at.
+    following: Option<Following>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -54,6 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             view: View::User,
             before: View::User,
             name: DEVICE.to_owned(),
+            following: None,
         };
         session.learn_name().await?;
         Ok(session)
@@ -86,12 +93,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// # Errors
     /// The session broke.
     pub async fn known(&mut self, known: Known) -> Result<Vec<String>, ClientError> {
-        let data = match self.client.get(Some(known.filter)).await {
-            Err(ClientError::Refused(_)) => return Ok(Vec::new()),
+        let (filter, leaf) = match known {
+            Known::Always(values) => return Ok(values.iter().map(|&v| v.to_owned()).collect()),
+            Known::OnDevice { filter, leaf } => (filter, leaf),
+        };
+        let data = match self.client.get(Some(filter)).await {
+            Err(ClientError::Refused(_) | ClientError::Deadline(_)) => return Ok(Vec::new()),
             data => data?,
         };
         let mut values = Vec::new();
-        collect(&elements(&data), known.leaf, &mut values);
+        collect(
+            &xml::parse(&data, &Scope::default()).unwrap_or_default(),
+            leaf,
+            &mut values,
+        );
         values.sort();
         values.dedup();
         Ok(values)
@@ -102,22 +117,58 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// # Errors
     /// The session broke; what the agent refuses is an answer.
     pub async fn line(&mut self, line: &str, columns: usize) -> Result<Answer, ClientError> {
+        self.line_until(line, columns, std::future::pending()).await
+    }
+
+    /// The same, unless it is broken off before it is done. What the agent has been asked for by then it still does.
+    ///
+    /// # Errors
+    /// As [`Session::line`].
+    pub async fn line_until(
+        &mut self,
+        line: &str,
+        columns: usize,
+        broken_off: impl Future<Output = ()>,
+    ) -> Result<Answer, ClientError> {
+        self.following = None;
         let parsed = match self.grammar.parse(self.view, line) {
             Ok(Some(parsed)) => parsed,
             Ok(None) => return Ok(Answer::Done(String::new())),
-            Err(error) => return Ok(Answer::Failed(error.message(columns))),
+            Err(error) => return Ok(Answer::Failed(error.message(line, columns))),
         };
-        match self.execute(&parsed).await {
-            Err(ClientError::Refused(errors)) => {
-                let lines = errors.iter().map(|error| format!("% {error}\n"));
-                Ok(Answer::Failed(lines.collect()))
+        // Whoever was given the lock is in its view.
+        let may_end = !matches!(parsed.command.does, Does::Lock);
+        let answer = tokio::select! {
+            biased;
+            done = self.execute(&parsed) => done,
+            () = broken_off, if may_end => {
+                let words = "% Broken off. What the device was asked for already, it still does.\n";
+                Ok(Answer::Failed(words.to_owned()))
             }
-            done => done,
-        }
+        };
+        told(answer)
+    }
+
+    /// What a command that is under way has come to since, once there is something.
+    ///
+    /// # Errors
+    /// As [`Session::line`].
+    pub async fn more_until(
+        &mut self,
+        broken_off: impl Future<Output = ()>,
+    ) -> Result<Answer, ClientError> {
+        let answer = tokio::select! {
+            biased;
+            done = self.follow() => done,
+            () = broken_off => {
+                self.following = None;
+                Ok(Answer::Failed(connection_test::GOES_ON.to_owned()))
+            }
+        };
+        told(answer)
     }
 
     async fn execute(&mut self, parsed: &Parsed) -> Result<Answer, ClientError> {
-        let done = || Ok(Answer::Done(String::new()));
         match parsed.command.does {
             Does::Enter(view) => self.view = view,
             Does::Quit if self.view == View::User => return Ok(Answer::Over),
@@ -135,10 +186,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.view = View::Exclusive;
             }
             Does::Show(what) => {
-                let text = self.show(what, parsed).await?;
-                return Ok(match output::filtered(&text, parsed.filter.as_ref()) {
-                    // What is asked for is not there.
-                    Ok(text) if text.starts_with("% ") => Answer::Failed(text),
+                let shown = self.show(what, parsed).await?;
+                let (Answer::Done(text), Some(filter)) = (&shown, &parsed.filter) else {
+                    return Ok(shown);
+                };
+                return Ok(match output::filtered(text, filter) {
                     Ok(text) => Answer::Done(text),
                     Err(words) => Answer::Failed(format!("{words}\n")),
                 });
@@ -151,22 +203,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.learn_name().await?;
             }
             Does::Save => return self.save().await.map(Answer::Done),
+            Does::Test => {
+                self.client.rpc(&edit::test_connection()).await?;
+                self.following = Some(Following::default());
+                return self.follow().await;
+            }
         }
-        done()
+        Ok(Answer::Done(String::new()))
+    }
+
+    /// The next that a test of the connection comes to.
+    async fn follow(&mut self) -> Result<Answer, ClientError> {
+        loop {
+            let test = self.get(connection_test::FILTER).await?;
+            let Some(following) = &mut self.following else {
+                return Ok(Answer::Done(String::new()));
+            };
+            match following.see(&test) {
+                Step::Nothing => tokio::time::sleep(PACE).await,
+                Step::Found(text) => return Ok(Answer::More(text)),
+                Step::Passed(text) => return Ok(Answer::Done(text)),
+                Step::Failed(text) => return Ok(Answer::Failed(text)),
+            }
+        }
     }
 
     /// Goes back to a view; not from changes that nobody has decided on.
     async fn leave(&mut self, to: View) -> Result<Answer, ClientError> {
-        if self.view == View::Exclusive {
+        let is_locked = self.view == View::Exclusive;
+        if is_locked {
             let running = self.client.get_config("running", None).await?;
             let candidate = self.client.get_config("candidate", None).await?;
             if running != candidate {
                 let words = "% There are changes: commit them, or throw them away with rollback.\n";
                 return Ok(Answer::Failed(words.to_owned()));
             }
+        }
+        // Before the lock goes: if that is broken off, it goes nevertheless.
+        self.view = to;
+        if is_locked {
             self.client.unlock("candidate").await?;
         }
-        self.view = to;
         Ok(Answer::Done(String::new()))
     }
 
@@ -182,8 +259,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             .get_config("running", Some(edit::UNBINDING_CODE))
             .await?;
         let mut codes = Vec::new();
-        collect(&elements(&running), "unbinding-code", &mut codes);
-        let is_there = codes.first().map(String::as_str) == parsed.given.get("code");
+        collect(&elements(&running)?, "unbinding-code", &mut codes);
+        let code = parsed.given.get("code").map(printable::value);
+        let is_there = codes.first().map(String::as_str) == code.as_deref();
         if is_there && self.view != View::Exclusive {
             return self
                 .client
@@ -201,7 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let filter = edit::host_filter(given);
         let host = self.client.get_config(datastore, Some(&filter)).await?;
         let mut addresses = Vec::new();
-        collect(&elements(&host), "address", &mut addresses);
+        collect(&elements(&host)?, "address", &mut addresses);
         let keeps_others = given
             .get("ip-address")
             .is_some_and(|gone| addresses.iter().any(|address| address != gone));
@@ -231,8 +309,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         Ok("The configuration is saved.\n".to_owned())
     }
 
-    async fn show(&mut self, what: Show, parsed: &Parsed) -> Result<String, ClientError> {
-        Ok(match what {
+    async fn show(&mut self, what: Show, parsed: &Parsed) -> Result<Answer, ClientError> {
+        let text = match what {
             Show::State => show::state(&self.get(show::STATE_FILTER).await?),
             Show::StateVerbose => show::verbose(&self.get(show::STATE_FILTER).await?),
             Show::BackupServers => lists::backup_servers(&self.get(lists::BACKUP_FILTER).await?),
@@ -246,18 +324,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Show::Commits => lists::commits(&self.get(lists::COMMITS_FILTER).await?),
             Show::Commit => {
                 let filter = lists::commit_filter(parsed.given.of("commit-id"));
-                lists::commit(&self.get(&filter).await?)
+                match lists::commit(&self.get(&filter).await?) {
+                    Some(text) => text,
+                    None => return Ok(Answer::Failed("% There is no such commit.\n".to_owned())),
+                }
             }
             Show::Difference => {
                 let running = self.configuration("running", None).await?;
                 let candidate = self.configuration("candidate", None).await?;
                 configuration::difference(&running, &candidate)
             }
-        })
+            Show::LogBuffer => {
+                let entries = self.client.rpc(&log_buffer::request(parsed)).await?;
+                log_buffer::log_buffer(&elements(&entries)?, parsed)
+            }
+        };
+        Ok(Answer::Done(text))
     }
 
     async fn get(&mut self, filter: &str) -> Result<Vec<Element>, ClientError> {
-        Ok(elements(&self.client.get(Some(filter)).await?))
+        elements(&self.client.get(Some(filter)).await?)
     }
 
     async fn configuration(
@@ -266,24 +352,67 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         filter: Option<&str>,
     ) -> Result<String, ClientError> {
         let data = self.client.get_config(datastore, filter).await?;
-        Ok(configuration::commands(&elements(&data)))
+        Ok(configuration::commands(elements(&data)?))
     }
 
     /// The prompt bears the name of the device, if the user may read it.
     async fn learn_name(&mut self) -> Result<(), ClientError> {
-        let known = Known {
-            filter: NAME_FILTER,
-            leaf: "hostname",
-        };
-        let name = self.known(known).await?.pop();
-        self.name = name.unwrap_or_else(|| DEVICE.to_owned());
+        let name = self.known(NAME).await?.pop();
+        self.name = name.map_or_else(
+            || DEVICE.to_owned(),
+            |name| printable::value(&name).into_owned(),
+        );
         Ok(())
     }
 }
 
-/// The client has checked that a reply is well-formed.
-fn elements(data: &str) -> Vec<Element> {
-    xml::parse(data, &Scope::default()).unwrap_or_default()
+/// What becomes of an answer of the agent; all of it may reach a terminal.
+fn told(answer: Result<Answer, ClientError>) -> Result<Answer, ClientError> {
+    let answer = match answer {
+        Err(ClientError::Refused(errors)) => {
+            let lines = errors.iter().map(|error| {
+                let error = error.to_string();
+                format!(
+                    "% {}\n",
+                    error.split_whitespace().collect::<Vec<_>>().join(" ")
+                )
+            });
+            Answer::Failed(lines.collect())
+        }
+        Err(ClientError::Deadline(deadline)) => {
+            let seconds = deadline.as_secs();
+            Answer::Failed(format!(
+                "% The device has not answered within {seconds} s; it may still do what it was asked for.\n"
+            ))
+        }
+        Err(ClientError::TooBig) => Answer::Failed(
+            "% That is too much to display: NETCONF reads it, whole or in parts.\n".to_owned(),
+        ),
+        answer => answer?,
+    };
+    let clean = |text: String| printable::text(&text).into_owned();
+    Ok(match answer {
+        Answer::Done(text) => Answer::Done(clean(text)),
+        Answer::Failed(text) => Answer::Failed(clean(text)),
+        Answer::More(text) => Answer::More(clean(text)),
+        Answer::Over => Answer::Over,
+    })
+}
+
+/// The elements of a reply, which the client has checked is well-formed; each value in one line.
+fn elements(data: &str) -> Result<Vec<Element>, ClientError> {
+    let mut elements = xml::parse(data, &Scope::default()).map_err(|_| ClientError::TooBig)?;
+    elements.iter_mut().for_each(into_one_line);
+    Ok(elements)
+}
+
+fn into_one_line(element: &mut Element) {
+    if element.children.is_empty()
+        && let Cow::Owned(line) = printable::value(&element.text)
+    {
+        element.text = line;
+    }
+    element.children.iter_mut().for_each(into_one_line);
 }
 
 /// The texts of all elements of a name.

@@ -2,9 +2,10 @@
 //!
 //! The line editor blocks, so it has a thread of its own, which asks the task that has the session.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -13,18 +14,23 @@ use rustyline::{
     EventHandler, Helper, Highlighter, Hinter, KeyEvent, RepeatCount, Validator,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use super::grammar::{Grammar, Symbol, View};
-use super::parse::Place;
+use super::grammar::{Grammar, Symbol};
+use super::parse::{Begun, Place};
 use super::session::{Answer, Session};
+use super::tokens::{ends_in_quotes, tokens};
 use super::values::Known;
-use super::{CliError, pager};
+use super::{CliError, pager, printable};
 use crate::protocol::client::ClientError;
 
 /// Lines that can be called back.
 const HISTORY: usize = 200;
+/// Values that are not remembered.
+const SECRETS: [&str; 2] = ["simple", "code"];
+/// What is said of octets that are no text; the line that they were typed in is gone.
+const NO_TEXT: &str = "% That is no UTF-8: the line is dropped.\n";
 
 /// What the editor asks the session.
 enum Ask {
@@ -33,6 +39,8 @@ enum Ask {
     Known(Known, oneshot::Sender<Vec<String>>),
     /// A line, which began after so many columns.
     Line(String, usize, oneshot::Sender<Answer>),
+    /// What a command that is under way has come to since.
+    More(oneshot::Sender<Answer>),
 }
 
 /// Serves a person at the terminal until he leaves.
@@ -42,12 +50,12 @@ enum Ask {
 pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     mut session: Session<S>,
 ) -> Result<(), CliError> {
-    // At the prompt Ctrl-C is a key like others; at any other time it must not end the session.
-    let _interrupts = signal(SignalKind::interrupt())?;
+    // At the prompt Ctrl-C is a key like others; at any other time it breaks off what is being done.
+    let mut interrupts = signal(SignalKind::interrupt())?;
     let (asks, mut asked) = mpsc::channel(1);
     let editor = tokio::task::spawn_blocking(move || edit(Asker(asks)));
     while let Some(ask) = asked.recv().await {
-        answer(&mut session, ask).await?;
+        answer(&mut session, &mut interrupts, ask).await?;
     }
     match editor.await {
         Ok(done) => done?,
@@ -59,13 +67,25 @@ pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
 /// An editor that is gone does not hear its answer.
 async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     session: &mut Session<S>,
+    interrupts: &mut Signal,
     ask: Ask,
 ) -> Result<(), ClientError> {
     match ask {
-        Ask::Prompt(to) => drop(to.send(session.prompt())),
+        Ask::Prompt(to) => {
+            // What was interrupted before is over.
+            while interrupts.recv().now_or_never().is_some() {}
+            drop(to.send(session.prompt()));
+        }
         Ask::Place(line, to) => drop(to.send(session.place(&line))),
         Ask::Known(known, to) => drop(to.send(session.known(known).await?)),
-        Ask::Line(line, columns, to) => drop(to.send(session.line(&line, columns).await?)),
+        Ask::Line(line, columns, to) => {
+            let broken_off = interrupts.recv().map(drop);
+            drop(to.send(session.line_until(&line, columns, broken_off).await?));
+        }
+        Ask::More(to) => {
+            let broken_off = interrupts.recv().map(drop);
+            drop(to.send(session.more_until(broken_off).await?));
+        }
     }
     Ok(())
 }
@@ -104,7 +124,7 @@ impl ConditionalEventHandler for Key {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, at: &EventContext<'_>) -> Option<Cmd> {
         let before = &at.line()[..at.pos()];
         // In quotes it is a character like any other.
-        if self.is_help && before.matches('"').count() % 2 == 1 {
+        if self.is_help && ends_in_quotes(before) {
             return None;
         }
         let early = if self.is_help {
@@ -133,7 +153,6 @@ impl Completer for Words {
         let before = &line[..position];
         let place = self.0.ask(|to| Ask::Place(before.to_owned(), to));
         let place = place.unwrap_or_default();
-        let start = before.trim_end_matches(|c: char| !c.is_whitespace()).len();
         let mut candidates = Vec::new();
         for fit in &place.fits {
             match &fit.symbol {
@@ -141,16 +160,20 @@ impl Completer for Words {
                 Symbol::Value(value) => {
                     let known = value.known;
                     let known = known.and_then(|known| self.0.ask(|to| Ask::Known(known, to)));
-                    candidates.extend(known.unwrap_or_default());
+                    let known = known.unwrap_or_default().into_iter();
+                    let known = known.filter(|value| value.starts_with(&place.begun));
+                    candidates.extend(known.map(|value| {
+                        let value = printable::value(&value);
+                        printable::word(&value).into_owned()
+                    }));
                 }
             }
         }
-        candidates.retain(|text| text.starts_with(&place.begun.to_lowercase()));
         let pairs = candidates.into_iter().map(|text| Pair {
             replacement: format!("{text} "),
             display: text,
         });
-        Ok((start, pairs.collect()))
+        Ok((place.start, pairs.collect()))
     }
 }
 
@@ -161,6 +184,8 @@ fn editor(asker: &Asker, asked: &Asked) -> rustyline::Result<Line> {
         .max_history_size(HISTORY)?
         .completion_type(CompletionType::List)
         .completion_show_all_if_ambiguous(true)
+        // A configuration that is pasted is so many lines, each of them a command.
+        .bracketed_paste(false)
         .build();
     let history = MemHistory::with_config(&config);
     let mut editor = Editor::with_history(config, history)?;
@@ -203,35 +228,51 @@ fn edit(asker: Asker) -> io::Result<()> {
             }
             (Err(ReadlineError::Interrupted), _) => {}
             (Err(ReadlineError::Eof), _) => return Ok(()),
+            (Err(ReadlineError::Io(error)), _) if error.kind() == ErrorKind::InvalidData => {
+                io::stdout().write_all(NO_TEXT.as_bytes())?;
+            }
             (Err(error), _) => return Err(io::Error::other(error)),
         }
     }
     Ok(())
 }
 
-/// A password in clear text is not called back.
+/// A password in clear text and an unbinding code are not called back, also where the line is wrong in another word.
 fn remember(editor: &mut Line, line: &str) {
-    let grammar = Grammar::default();
-    let has_password = [View::System, View::Exclusive].into_iter().any(|view| {
-        let parsed = grammar.parse(view, line).ok().flatten();
-        parsed.is_some_and(|parsed| parsed.given.get("simple").is_some())
-    });
-    if !has_password && !line.trim().is_empty() {
+    if !line.trim().is_empty() && !has_secret(line) {
         // A line that is not remembered is only to be typed again.
         let _ = editor.add_history_entry(line);
     }
 }
 
+fn has_secret(line: &str) -> bool {
+    let grammar = Grammar::default();
+    let is_given = |begun: &Begun| SECRETS.iter().any(|name| begun.given.get(name).is_some());
+    let words: Vec<_> = tokens(line)
+        .into_iter()
+        .map(|token| token.text.to_ascii_lowercase())
+        .collect();
+    // Behind a word that is misspelt nothing is understood.
+    let looks_like = |word: &String| {
+        let begins = |full: &str| word.len() > 2 && full.starts_with(word.as_str());
+        begins("simple") || begins("unbinding-code")
+    };
+    grammar.begun(line).iter().any(is_given) || words.iter().rev().skip(1).any(looks_like)
+}
+
 /// Has a line done; false if the session is over.
 fn work(asker: &Asker, editor: &mut Line, prompt: &str, line: &str) -> io::Result<bool> {
-    let columns = prompt.chars().count();
-    let answer = asker.ask(|to| Ask::Line(line.to_owned(), columns, to));
+    let columns = printable::width(prompt, 0);
+    let mut answer = asker.ask(|to| Ask::Line(line.to_owned(), columns, to));
+    while let Some(Answer::More(text)) = &answer {
+        io::stdout().write_all(text.as_bytes())?;
+        answer = asker.ask(Ask::More);
+    }
     let text = match answer {
-        Some(Answer::Done(text) | Answer::Failed(text)) => text,
+        Some(Answer::Done(text) | Answer::Failed(text) | Answer::More(text)) => text,
         Some(Answer::Over) | None => return Ok(false),
     };
-    let rows = editor.dimensions().map(|(_, rows)| usize::from(rows));
-    pager::show(&text, rows)?;
+    pager::show(&text, || editor.dimensions())?;
     Ok(true)
 }
 
@@ -266,6 +307,32 @@ pub fn explained(place: &Place) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::grammar::View;
+
+    #[test]
+    fn a_line_with_a_secret_is_not_remembered_however_wrong_it_is() {
+        for secret in [
+            "cloud-management server password simple Pa55",
+            "cl s pass s Pa55",
+            "cloud-management server password simple Pa55 and more",
+            "cloud-management server pasword simple Pa55",
+            "cloud-management server password sim \"Pa55",
+            "cloud-management unbinding-code 4711",
+            "cl unb 4711 x",
+            "clod-management unbinding-code 4711",
+        ] {
+            assert!(has_secret(secret), "{secret}");
+        }
+        for plain in [
+            "display cloud-management state",
+            "cloud-management server password cipher $1$AAAA",
+            "undo cloud-management unbinding-code",
+            "undo sysname",
+            "cloud-management server password simple",
+        ] {
+            assert!(!has_secret(plain), "{plain}");
+        }
+    }
 
     fn help_at(line: &str) -> String {
         explained(&Grammar::default().place(View::System, line))

@@ -1,13 +1,26 @@
 //! The values of the commands: how `?` shows them, which texts they can be, and where the device knows some.
 
-/// Where values are found on the device, for completion.
+use crate::log::levels::PARTS;
+
+/// Which values there are, for completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// The content of a subtree filter of get.
-    pub filter: &'static str,
-    /// The leaf whose values are meant.
-    pub leaf: &'static str,
+pub enum Known {
+    /// Those of a leaf on the device.
+    OnDevice {
+        /// The content of a subtree filter of get.
+        filter: &'static str,
+        /// The leaf.
+        leaf: &'static str,
+    },
+    /// These.
+    Always(&'static [&'static str]),
 }
+
+/// The name of the device.
+pub const NAME: Known = Known::OnDevice {
+    filter: r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><hostname/></system>"#,
+    leaf: "hostname",
+};
 
 /// A value.
 #[derive(Debug)]
@@ -44,8 +57,12 @@ const fn value(
 
 impl Value {
     const fn known(self, filter: &'static str, leaf: &'static str) -> Self {
+        self.of(Known::OnDevice { filter, leaf })
+    }
+
+    const fn of(self, known: Known) -> Self {
         Self {
-            known: Some(Known { filter, leaf }),
+            known: Some(known),
             ..self
         }
     }
@@ -72,8 +89,6 @@ const SERVER: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-managemen
 const BACKUP: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><backup-server><domain/></backup-server></cloud-management>"#;
 const VPN: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><server><vpn-instance/><ipv6><vpn-instance/></ipv6></server><backup-server><vpn-instance/></backup-server></cloud-management>"#;
 const HOSTS: &str = r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><dns-resolver><host xmlns="urn:tether:yang:device-hosts"/></dns-resolver></system>"#;
-const NAME: &str =
-    r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><hostname/></system>"#;
 const SESSIONS: &str = r#"<netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><sessions><session><session-id/></session></sessions></netconf-state>"#;
 const COMMITS: &str = r#"<device-management xmlns="urn:tether:yang:device-management"><commit><id/></commit></device-management>"#;
 
@@ -126,6 +141,16 @@ pub static VALUES: &[Value] = &[
         text.parse::<std::net::IpAddr>().is_ok()
     })
     .known(HOSTS, "address"),
+    value("module", "STRING<1-64>", "Part of the agent", |text| {
+        has_length(text, 64)
+    })
+    .of(Known::Always(&PARTS)),
+    value(
+        "number",
+        "INTEGER<1-1000>",
+        "The newest so many entries",
+        |text| is_number(text, 1, 1000),
+    ),
     value(
         "port-number",
         "INTEGER<1-65535>",
@@ -161,10 +186,10 @@ pub static VALUES: &[Value] = &[
     value("source-ipv6", "X:X::X:X", "Source IPv6 address", |text| {
         text.parse::<std::net::Ipv6Addr>().is_ok()
     }),
-    value("sysname", "STRING<1-64>", "Name of the device", |text| {
-        has_length(text, 64)
+    value("sysname", "STRING<1-253>", "Name of the device", |text| {
+        has_length(text, 253)
     })
-    .known(NAME, "hostname"),
+    .of(NAME),
     value(
         "text",
         "TEXT",

@@ -10,7 +10,7 @@ pub mod buffer;
 pub mod entry;
 mod file;
 mod journald;
-mod levels;
+pub mod levels;
 mod lines;
 mod sink;
 mod syslog;

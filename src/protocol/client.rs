@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -36,6 +37,8 @@ pub struct Client<S> {
     session_id: u32,
     next_id: u64,
     deadline: Duration,
+    /// What is to be sent before anything else: a request that was broken off is still sent whole.
+    unsent: BytesMut,
     /// Notifications that came before a reply and that nobody has asked for yet.
     told: VecDeque<String>,
 }
@@ -54,6 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             session_id: 0,
             next_id: 1,
             deadline,
+            unsent: BytesMut::new(),
             told: VecDeque::new(),
         };
         let until = Instant::now() + deadline;
@@ -92,9 +96,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Gives the content of the reply: `<ok/>`, `<data>…</data>` or the output of an rpc, each element with the
     /// namespace declarations it needs.
     ///
+    /// The future may be dropped, and the session goes on: the server still does what it was asked for, and its reply is
+    /// passed over when it comes.
+    ///
     /// # Errors
-    /// [`ClientError::Refused`] with the `<rpc-error>`s of the reply. After any other error the session is of no
-    /// more use.
+    /// [`ClientError::Refused`] with the `<rpc-error>`s of the reply, or [`ClientError::Deadline`] as if it were dropped.
+    /// After any other error the session is of no more use.
     pub async fn rpc(&mut self, operation: &str) -> Result<String, ClientError> {
         let id = self.next_id;
         self.next_id += 1;
@@ -105,19 +112,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             self.send(&request).await?;
             loop {
                 let message = self.receive().await?;
-                match read_notification(&message)? {
-                    Some(_) if self.told.len() == NOTIFICATIONS => {
+                match Message::read(&message, id)? {
+                    Message::Notification(_) if self.told.len() == NOTIFICATIONS => {
                         return Err(ClientError::TooBig);
                     }
-                    Some(content) => self.told.push_back(content),
-                    None => return Ok(message),
+                    Message::Notification(content) => self.told.push_back(content),
+                    Message::LateReply => {}
+                    Message::Reply(content) => return Ok(content),
                 }
             }
         };
-        let reply = timeout_at(until, exchange)
+        timeout_at(until, exchange)
             .await
-            .map_err(|_| ClientError::Deadline(self.deadline))??;
-        read_reply(&reply, id)
+            .map_err(|_| ClientError::Deadline(self.deadline))?
     }
 
     /// The next notification (RFC 5277, section 4): what is inside of it, each element with the namespace declarations it
@@ -130,13 +137,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             return Ok(told);
         }
         let until = Instant::now() + self.deadline;
-        let message = timeout_at(until, self.receive())
+        let told = async {
+            loop {
+                match Message::read(&self.receive().await?, self.next_id)? {
+                    Message::Notification(content) => return Ok(content),
+                    Message::LateReply => {}
+                    Message::Reply(_) => {
+                        return Err(ClientError::NotAReply {
+                            name: "rpc-reply".to_owned(),
+                        });
+                    }
+                }
+            }
+        };
+        timeout_at(until, told)
             .await
-            .map_err(|_| ClientError::Deadline(self.deadline))??;
-        let content = read_notification(&message)?;
-        content.ok_or_else(|| ClientError::NotAReply {
-            name: "rpc-reply".to_owned(),
-        })
+            .map_err(|_| ClientError::Deadline(self.deadline))?
     }
 
     /// RFC 6241, section 7.7; `filter` is the content of a subtree filter. Gives the content of `<data>`.
@@ -221,9 +237,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     async fn send(&mut self, message: &str) -> Result<(), ClientError> {
-        self.stream
-            .write_all(&encode(self.framing, message.as_bytes()))
-            .await?;
+        let message = encode(self.framing, message.as_bytes());
+        self.unsent.extend_from_slice(&message);
+        while !self.unsent.is_empty() {
+            // It takes from the buffer what it has written, and nothing if it is dropped.
+            self.stream.write_buf(&mut self.unsent).await?;
+        }
         Ok(self.stream.flush().await?)
     }
 
@@ -249,39 +268,48 @@ fn filter_element(filter: Option<&str>) -> String {
     }
 }
 
-/// The content of a notification; none of another message.
-fn read_notification(message: &[u8]) -> Result<Option<String>, ClientError> {
-    let document = Document::parse(message, DEPTH_LIMIT)?;
-    let root = document.root();
-    match root.is(NOTIFICATION_NAMESPACE, "notification") {
-        true => contents(root).map(Some),
-        false => Ok(None),
-    }
+/// A message of the server.
+enum Message {
+    /// Its content.
+    Notification(String),
+    /// The reply to a request that nobody waits for any more.
+    LateReply,
+    /// The content of the reply that is waited for.
+    Reply(String),
 }
 
-/// The content of a reply, or its errors.
-fn read_reply(message: &[u8], id: u64) -> Result<String, ClientError> {
-    let document = Document::parse(message, DEPTH_LIMIT)?;
-    let root = document.root();
-    if !root.is(NETCONF_NAMESPACE, "rpc-reply") {
-        return Err(ClientError::NotAReply {
-            name: root.name().to_owned(),
-        });
-    }
-    let errors: Vec<_> = root
-        .children()
-        .filter_map(|child| ReportedError::read(&child))
-        .collect();
-    if !errors.is_empty() {
-        return Err(ClientError::Refused(errors));
-    }
-    // Errors first: a request that could not be read is answered without its id.
-    match root.attribute("message-id") {
-        Some(found) if *found == *id.to_string() => contents(root),
-        found => Err(ClientError::WrongReply {
-            expected: id,
-            found: found.map(|id| id.into_owned()),
-        }),
+impl Message {
+    /// Reads one while the reply to request `id` is waited for.
+    fn read(message: &[u8], id: u64) -> Result<Self, ClientError> {
+        let document = Document::parse(message, DEPTH_LIMIT)?;
+        let root = document.root();
+        if root.is(NOTIFICATION_NAMESPACE, "notification") {
+            return contents(root).map(Self::Notification);
+        }
+        if !root.is(NETCONF_NAMESPACE, "rpc-reply") {
+            return Err(ClientError::NotAReply {
+                name: root.name().to_owned(),
+            });
+        }
+        let found = root.attribute("message-id");
+        let number = found.as_ref().and_then(|id| id.parse::<u64>().ok());
+        if number.is_some_and(|found| (1..id).contains(&found)) {
+            return Ok(Self::LateReply);
+        }
+        let errors = root.children();
+        let errors = errors.filter_map(|child| ReportedError::read(&child));
+        let errors: Vec<_> = errors.collect();
+        if !errors.is_empty() {
+            return Err(ClientError::Refused(errors));
+        }
+        // Errors first: a request that could not be read is answered without its id.
+        match found {
+            Some(found) if *found == *id.to_string() => contents(root).map(Self::Reply),
+            found => Err(ClientError::WrongReply {
+                expected: id,
+                found: found.map(|id| id.into_owned()),
+            }),
+        }
     }
 }
 
@@ -396,6 +424,23 @@ mod tests {
             .await
             .unwrap_err();
         assert!(matches!(error, ClientError::Deadline(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_broken_off_is_sent_whole_and_its_reply_passed_over() {
+        let late = "message-id=\"ID\"><data><late xmlns=\"urn:a\"/></data>";
+        let data = "message-id=\"ID\"><data><a xmlns=\"urn:a\"/></data>";
+        let mut client = client(BASE_1_1, &[late, late, data]).await;
+        // The first in the middle of it: the pipe holds 256 octets.
+        let long = "x".repeat(400);
+        for operation in [format!("<long>{long}</long>"), "<short/>".to_owned()] {
+            tokio::select! {
+                biased;
+                _ = client.rpc(&operation) => panic!("the server cannot have answered"),
+                () = std::future::ready(()) => {}
+            }
+        }
+        assert!(client.get(None).await.unwrap().starts_with("<a xmlns"));
     }
 
     #[tokio::test(start_paused = true)]

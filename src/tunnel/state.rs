@@ -9,7 +9,8 @@ use crate::model::error::RpcError;
 use crate::model::paths::{self, CLOUD_STATE};
 use crate::model::schema::Schema;
 use crate::model::status::{
-    Clocks, CloudStatus, Moment, ServerStatus, SubconnectionStatus, UnbindingState,
+    Clocks, CloudStatus, Moment, ServerCertificate, ServerStatus, SubconnectionStatus,
+    UnbindingState,
 };
 use crate::model::tree::{Cursor, Tree};
 use crate::tunnel::machine::Notification;
@@ -79,6 +80,14 @@ impl<'a> Writer<'a> {
         self.number("server-port", server.port.into());
     }
 
+    fn certificate(&mut self, shown: Option<&ServerCertificate>) {
+        let Some(certificate) = shown else { return };
+        self.text("server-certificate/subject", certificate.subject.clone());
+        self.text("server-certificate/issuer", certificate.issuer.clone());
+        let not_after = Some(Moment::Stored(certificate.not_after));
+        self.moment("server-certificate/not-after", not_after);
+    }
+
     fn done(self) -> Result<(), RpcError> {
         self.error.map_or(Ok(()), Err)
     }
@@ -115,12 +124,7 @@ pub fn write(
         let duration = clocks.instant.saturating_duration_since(since);
         to.counter("duration", duration.as_secs());
     }
-    if let Some(certificate) = &status.certificate {
-        to.text("server-certificate/subject", certificate.subject.clone());
-        to.text("server-certificate/issuer", certificate.issuer.clone());
-        let not_after = Some(Moment::Stored(certificate.not_after));
-        to.moment("server-certificate/not-after", not_after);
-    }
+    to.certificate(status.certificate.as_ref());
     to.text("clock-unset", status.clock_unset.to_string());
     if let Some(last_down) = status.last_down {
         to.word("last-down/reason", last_down.reason.as_yang());

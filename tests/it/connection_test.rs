@@ -51,6 +51,11 @@ async fn a_test_walks_to_the_server_and_the_tunnel_stays() {
         state.get("connection-test/server[1]/server-address"),
         Some("127.0.0.1")
     );
+    let found = |leaf: &str| state.get(&format!("connection-test/server[1]/{leaf}"));
+    assert_eq!(found("resolved-address"), Some("127.0.0.1"));
+    let subject = found("server-certificate/subject");
+    assert_eq!(subject, Some("CN=tether reference cloud"));
+    assert!(found("server-certificate/not-after").is_some());
     for unchanged in ["connected-at", "attempts", "connection-state"] {
         assert_eq!(state.get(unchanged), before.get(unchanged), "{unchanged}");
     }
@@ -74,6 +79,8 @@ async fn a_test_says_which_step_fails_and_why() {
     assert_fails_at(&state, "tls", "tls-failed");
     let explanation = state.get(&step("tls", "explanation")).unwrap();
     assert!(explanation.contains("certificate"), "{explanation}");
+    let shown = "connection-test/server[1]/server-certificate/subject";
+    assert_eq!(state.get(shown), Some("CN=tether reference cloud"));
 
     device
         .commit_cloud("<server><domain>127.0.0.1</domain><port>1</port></server>")

@@ -20,6 +20,10 @@ const KNOWN_BY: &[(&str, &str)] = &[
         "tunnel/state/connection_test.rs",
     ),
     (
+        "/cloud-management:cloud-management/state/connection-test/server/resolved-address",
+        "tunnel/state/connection_test.rs",
+    ),
+    (
         "/cloud-management:cloud-management/state/connection-test/server/step",
         "tunnel/state/connection_test.rs",
     ),

@@ -80,9 +80,14 @@ impl Transcript {
         writeln!(self.written, "{prompt}{command}").unwrap();
         let line = command.replace("PORT", &self.port());
         let columns = prompt.chars().count();
-        let answer = soon(self.session.line(&line, columns)).await.unwrap();
+        let mut answer = soon(self.session.line(&line, columns)).await.unwrap();
+        while let Answer::More(text) = answer {
+            self.written.push_str(&self.hide(&text));
+            let more = self.session.more_until(std::future::pending());
+            answer = soon(more).await.unwrap();
+        }
         match answer {
-            Answer::Done(text) | Answer::Failed(text) => {
+            Answer::Done(text) | Answer::Failed(text) | Answer::More(text) => {
                 let shown = self.hide(&text);
                 self.written.push_str(&shown);
             }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{FailureReason, Moment};
+use super::{FailureReason, Moment, ServerCertificate};
 
 spelt! {
     /// A step of the test.
@@ -48,8 +48,12 @@ pub struct TestedServer {
     pub domain: String,
     /// TCP port.
     pub port: u16,
+    /// The addresses that the name has, in the order in which they are tried.
+    pub resolved: Vec<IpAddr>,
     /// The address that accepted TCP.
     pub address: Option<IpAddr>,
+    /// The certificate that it showed, accepted or not.
+    pub certificate: Option<ServerCertificate>,
     /// The steps, in their order; only the last may have failed.
     pub steps: Vec<TestedStep>,
 }

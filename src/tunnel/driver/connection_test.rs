@@ -19,6 +19,9 @@ use crate::tunnel::machine::{CHALLENGE_CONNECTIONS, STEP_DEADLINE};
 use crate::tunnel::net::{Connection, NetError, connect, resolve, tls};
 use crate::tunnel::target::{Target, target};
 
+/// Addresses of a server that are shown (`resolved-address`).
+const ADDRESSES: usize = 16;
+
 /// The last test, for those who look at it.
 pub(super) type Shown = watch::Sender<Option<Arc<ConnectionTest>>>;
 
@@ -49,7 +52,9 @@ async fn walk_to_all(device: &Device, dns: &DnsSettings, target: &Target, shown:
             test.servers.push(TestedServer {
                 domain: server.host.to_string(),
                 port: server.port,
+                resolved: Vec::new(),
                 address: None,
+                certificate: None,
                 steps: Vec::new(),
             });
         });
@@ -86,21 +91,35 @@ struct Walk<'a> {
 struct Ended;
 
 impl Walk<'_> {
+    /// What a step finds is shown before it counts as done, so that whoever sees the one sees the other.
     async fn go(&self) -> Result<(), Ended> {
         let surroundings = &self.device.surroundings;
-        let lookup = async { Ok(resolve(surroundings, self.dns, self.server).await?) };
+        let lookup = async {
+            let addresses = resolve(surroundings, self.dns, self.server).await?;
+            self.found(|server| {
+                server.resolved = addresses.iter().copied().take(ADDRESSES).collect();
+            });
+            Ok(addresses)
+        };
         let addresses = self.step(TestStep::Dns, lookup).await?;
-        let dial = async { Ok(connect(self.server, &addresses).await?) };
-        let (tcp, address) = self.step(TestStep::Tcp, dial).await?;
-        change(self.shown, |test| {
-            if let Some(server) = test.servers.last_mut() {
-                server.address = Some(address);
-            }
-        });
+        let dial = async {
+            let (tcp, address) = connect(self.server, &addresses).await?;
+            self.found(|server| server.address = Some(address));
+            Ok(tcp)
+        };
+        let tcp = self.step(TestStep::Tcp, dial).await?;
         let handshake = async { Ok(self.secure(tcp).await?) };
         let connection = self.step(TestStep::Tls, handshake).await?;
         let authentication = self.authenticate(connection, &addresses);
         self.step(TestStep::Authentication, authentication).await
+    }
+
+    fn found(&self, what: impl FnOnce(&mut TestedServer)) {
+        change(self.shown, |test| {
+            if let Some(server) = test.servers.last_mut() {
+                what(server);
+            }
+        });
     }
 
     /// Waits for a step as long as an attempt would, and shows what it came to.
@@ -120,14 +139,12 @@ impl Walk<'_> {
             Ok(done) => (Ok(done), None),
             Err(failure) => (Err(Ended), Some(failure)),
         };
-        change(self.shown, |test| {
-            if let Some(server) = test.servers.last_mut() {
-                server.steps.push(TestedStep {
-                    step,
-                    duration: begun.elapsed(),
-                    failure,
-                });
-            }
+        self.found(|server| {
+            server.steps.push(TestedStep {
+                step,
+                duration: begun.elapsed(),
+                failure,
+            });
         });
         done
     }
@@ -165,7 +182,13 @@ impl Walk<'_> {
 
     async fn secure(&self, tcp: TcpStream) -> Result<Connection, NetError> {
         let surroundings = &self.device.surroundings;
-        let tls = tls(surroundings, self.server, tcp).await?;
+        let tls = tls(surroundings, self.server, tcp).await;
+        let certificate = match &tls {
+            Ok(tls) => tls.certificate.clone(),
+            Err(error) => error.certificate().cloned(),
+        };
+        self.found(|server| server.certificate = certificate);
+        let tls = tls?;
         Connection::open(surroundings, self.server, tls.stream).await
     }
 }

@@ -26,7 +26,12 @@ pub fn write_test(tree: &mut Tree, test: &ConnectionTest, clocks: Clocks) -> Res
             domain: server.domain.clone(),
             port: server.port,
         });
+        to.certificate(server.certificate.as_ref());
         to.done()?;
+        let resolved = format!("{base}/resolved-address");
+        for address in &server.resolved {
+            tree.set(&resolved, Some(&address.to_string()))?;
+        }
         for step in &server.steps {
             let base = format!("{base}/step[name='{}']", step.step.as_yang());
             write_tested(Writer::new(tree, &base, clocks)?, step)?;
