@@ -106,8 +106,7 @@ impl Following {
                 lines.push_str(&shown(*name, step, server));
                 if text(step, "failure-reason").is_some() {
                     let domain = text(server, "server-domain").unwrap_or_default();
-                    self.failed
-                        .push(format!("{domain} at {}", name.as_display()));
+                    self.failed.push(format!("{domain}, {}", name.as_display()));
                 }
             }
         }
@@ -257,7 +256,7 @@ mod tests {
             ),
             "{tcp}"
         );
-        let failed = "% The test failed: cloud.com at TCP.\n";
+        let failed = "% The test failed: cloud.com, TCP.\n";
         assert_eq!(
             following.see(&elements(&all)),
             Step::Failed(failed.to_owned())
