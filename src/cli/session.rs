@@ -102,11 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             data => data?,
         };
         let mut values = Vec::new();
-        collect(
-            &xml::parse(&data, &Scope::default()).unwrap_or_default(),
-            leaf,
-            &mut values,
-        );
+        collect(&as_they_are(&data)?, leaf, &mut values);
         values.sort();
         values.dedup();
         Ok(values)
@@ -336,7 +332,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Show::LogBuffer => {
                 let entries = self.client.rpc(&log_buffer::request(parsed)).await?;
-                log_buffer::log_buffer(&elements(&entries)?, parsed)
+                // The log has written out itself what would not stay in its line.
+                log_buffer::log_buffer(&as_they_are(&entries)?, parsed)
             }
         };
         Ok(Answer::Done(text))
@@ -399,9 +396,14 @@ fn told(answer: Result<Answer, ClientError>) -> Result<Answer, ClientError> {
     })
 }
 
-/// The elements of a reply, which the client has checked is well-formed; each value in one line.
+/// The elements of a reply, which the client has checked is well-formed.
+fn as_they_are(data: &str) -> Result<Vec<Element>, ClientError> {
+    xml::parse(data, &Scope::default()).map_err(|_| ClientError::TooBig)
+}
+
+/// The same, each value in one line.
 fn elements(data: &str) -> Result<Vec<Element>, ClientError> {
-    let mut elements = xml::parse(data, &Scope::default()).map_err(|_| ClientError::TooBig)?;
+    let mut elements = as_they_are(data)?;
     elements.iter_mut().for_each(into_one_line);
     Ok(elements)
 }
