@@ -237,13 +237,16 @@ impl Datastore {
     /// What the parts of the agent read of a change.
     fn read_of(&self, diff: &Diff) -> Scope {
         let mut scope = Scope::default();
-        let own = [Some(vec![paths::NACM]), Some(vec![paths::COMMIT_GUARD])];
-        let asked = self.parts.subscribers.iter().map(|part| part.reads());
-        for reads in asked.chain(own) {
-            let Some(reads) = reads else {
+        const NONE: &[&str] = &[];
+        let own = [paths::NACM, paths::COMMIT_GUARD].map(|path| (Some(vec![path]), NONE));
+        let parts = self.parts.subscribers.iter();
+        let asked = parts.map(|part| (part.reads(), part.keeps()));
+        for (reads, kept) in asked.chain(own) {
+            let Some(mut reads) = reads else {
                 return Scope::everything();
             };
             if reads.iter().any(|path| diff.touches(path)) {
+                reads.retain(|path| !kept.contains(path) || diff.touches(path));
                 let containers = reads.iter().filter_map(|path| self.schema.at(path));
                 containers.for_each(|container| scope.take_container(container));
             }

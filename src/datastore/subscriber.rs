@@ -54,6 +54,12 @@ pub trait ConfigSubscriber: Send {
         None
     }
 
+    /// Those of them that it keeps what it has read of, so that only a change of theirs has to show them: what a commit
+    /// costs does not follow what lies beside it.
+    fn keeps(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Checks the change and reserves what it needs. Nothing outside may notice yet.
     ///
     /// # Errors

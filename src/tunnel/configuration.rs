@@ -1,6 +1,7 @@
 //! What a commit means for the tunnel (model.md, "Which change does what, at commit").
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::datastore::subscriber::{Direction, Reach};
 use crate::dhcp::findings::{Findings, effective};
@@ -14,7 +15,7 @@ pub struct Configuration {
     /// `/cloud-management`
     pub cloud: CloudSettings,
     /// How the cloud's name is resolved.
-    pub dns: DnsSettings,
+    pub dns: Arc<DnsSettings>,
 }
 
 impl Configuration {
@@ -130,7 +131,8 @@ mod tests {
             events.contains(&Event::HostsChanged)
         };
         assert!(!told(&after));
-        after.dns.hosts = vec![("cloud.com".into(), vec![[10, 1, 1, 1].into()])];
+        Arc::make_mut(&mut after.dns).hosts =
+            vec![("cloud.com".into(), vec![[10, 1, 1, 1].into()])];
         assert!(told(&after));
     }
 

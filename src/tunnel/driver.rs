@@ -136,7 +136,7 @@ pub fn start(setup: Setup, stop: watch::Receiver<bool>) -> (Handle, JoinHandle<(
             nonces: Mutex::default(),
         }),
         interval: watch::Sender::new(defaults.cloud.keepalive_interval),
-        dns: Arc::new(defaults.dns.clone()),
+        dns: Arc::clone(&defaults.dns),
         configuration: defaults,
         findings: setup.findings,
         network: setup.network,
@@ -277,7 +277,7 @@ impl Driver {
 
     fn configure(&mut self, committed: Committed) {
         let before = std::mem::replace(&mut self.configuration, committed.configuration);
-        self.dns = Arc::new(self.configuration.dns.clone());
+        self.dns = Arc::clone(&self.configuration.dns);
         let interval = self.configuration.cloud.keepalive_interval;
         self.interval.send_if_modified(|known| {
             let changed = *known != interval;

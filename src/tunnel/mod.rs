@@ -16,7 +16,7 @@ pub mod subconnection;
 pub mod target;
 pub mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::datastore::guard::News;
 use crate::datastore::store::Store;
@@ -51,6 +51,8 @@ pub struct CloudConnection {
     handle: Handle,
     schema: Schema,
     key: Arc<SecretKey>,
+    /// Resolvers and static hosts, of which there may be many, as running has them.
+    names: Arc<Mutex<Arc<DnsSettings>>>,
 }
 
 impl CloudConnection {
@@ -60,6 +62,7 @@ impl CloudConnection {
             handle,
             schema,
             key,
+            names: Arc::default(),
         }
     }
 
@@ -124,11 +127,28 @@ impl CloudConnection {
         }
     }
 
-    fn read(&self, tree: &Tree) -> Result<Configuration, RpcError> {
+    fn read(&self, tree: &Tree, dns: Arc<DnsSettings>) -> Result<Configuration, RpcError> {
         Ok(Configuration {
             cloud: CloudSettings::read(tree, &self.key)?,
-            dns: DnsSettings::read(tree),
+            dns,
         })
+    }
+
+    fn names(&self) -> MutexGuard<'_, Arc<DnsSettings>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolvers and static hosts after a change; those of before if it does not touch them.
+    fn names_after(&self, change: &Change<'_>) -> Arc<DnsSettings> {
+        let before = Arc::clone(&self.names());
+        if !change.at_start && !change.diff.touches(paths::DNS_RESOLVER) {
+            return before;
+        }
+        let after = DnsSettings::read(change.new);
+        match *before == after {
+            true => before,
+            false => Arc::new(after),
+        }
     }
 
     fn tell(&self, event: Event) -> Result<Tree, RpcError> {
@@ -166,14 +186,18 @@ impl ConfigSubscriber for CloudConnection {
         Some(READ.to_vec())
     }
 
+    fn keeps(&self) -> &'static [&'static str] {
+        &[paths::DNS_RESOLVER]
+    }
+
     fn prepare(&mut self, change: &Change<'_>) -> Result<Box<dyn Prepared>, RpcError> {
         if !change.at_start && !READ.iter().any(|path| change.diff.touches(path)) {
             return Ok(Box::new(|| {}));
         }
-        let new = self.read(change.new)?;
+        let new = self.read(change.new, self.names_after(change))?;
         let mut reach = Reach::Kept;
         if !change.at_start
-            && let Ok(old) = self.read(change.old)
+            && let Ok(old) = self.read(change.old, Arc::clone(&self.names()))
         {
             if old == new {
                 return Ok(Box::new(|| {}));
@@ -182,6 +206,7 @@ impl ConfigSubscriber for CloudConnection {
         }
         Ok(Box::new(Reconfiguration {
             room: self.handle.reserve().ok_or_else(busy)?,
+            names: Arc::clone(&self.names),
             committed: Box::new(Committed {
                 configuration: new,
                 number: change.number,
@@ -195,12 +220,16 @@ impl ConfigSubscriber for CloudConnection {
 /// A configuration that the driver has room for.
 struct Reconfiguration {
     room: Reserved,
+    /// Where the names are kept.
+    names: Arc<Mutex<Arc<DnsSettings>>>,
     committed: Box<Committed>,
     reach: Reach,
 }
 
 impl Prepared for Reconfiguration {
     fn apply(self: Box<Self>) {
+        let names = Arc::clone(&self.committed.configuration.dns);
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
         self.room.send(Command::Configure(self.committed));
     }
 

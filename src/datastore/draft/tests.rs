@@ -38,10 +38,40 @@ impl ConfigSubscriber for Reader {
     }
 }
 
+/// The same, but it keeps what it read of the second.
+#[derive(Clone, Default)]
+struct Keeper(Arc<Mutex<(String, String)>>);
+
+impl ConfigSubscriber for Keeper {
+    fn reads(&self) -> Option<Vec<&'static str>> {
+        Some(vec![READ, BESIDE])
+    }
+
+    fn keeps(&self) -> &'static [&'static str] {
+        &[BESIDE]
+    }
+
+    fn prepare(&mut self, change: &Change<'_>) -> Result<Box<dyn Prepared>, RpcError> {
+        let touches = |path| change.at_start || change.diff.touches(path);
+        let mut kept = self.0.lock().unwrap().clone();
+        if touches(READ) || touches(BESIDE) {
+            kept.0 = read_one(change.new, READ);
+        }
+        if touches(BESIDE) {
+            kept.1 = read_one(change.new, BESIDE);
+        }
+        let place = Arc::clone(&self.0);
+        Ok(Box::new(move || *place.lock().unwrap() = kept))
+    }
+}
+
 fn read(tree: &Tree) -> String {
-    let nodes = [READ, BESIDE].map(|path| tree.find(path));
-    let trees = nodes.into_iter().flatten().map(|node| node.to_tree(tree));
-    trees.map(|tree| dump(&tree)).collect()
+    [READ, BESIDE].map(|path| read_one(tree, path)).concat()
+}
+
+fn read_one(tree: &Tree, path: &str) -> String {
+    let found = tree.find(path).map(|node| node.to_tree(tree));
+    found.map(|tree| dump(&tree)).unwrap_or_default()
 }
 
 fn author() -> Author {
@@ -86,6 +116,9 @@ fn action() -> impl Strategy<Value = Action> {
 struct Both {
     datastore: Datastore,
     reader: Reader,
+    keeper: Keeper,
+    /// What that should have.
+    kept: (String, String),
     running: Tree,
     candidate: Option<Tree>,
     /// What readers hold, and how it looked then.
@@ -96,9 +129,9 @@ impl Both {
     fn new() -> Self {
         let mut running = Tree::new(schema());
         running.validate().unwrap();
-        let reader = Reader::default();
+        let (reader, keeper) = (Reader::default(), Keeper::default());
         let parts = Parts {
-            subscribers: vec![Box::new(reader.clone())],
+            subscribers: vec![Box::new(reader.clone()), Box::new(keeper.clone())],
             ..Parts::default()
         };
         let start = running.duplicate();
@@ -106,6 +139,8 @@ impl Both {
         Self {
             datastore,
             reader,
+            keeper,
+            kept: (read_one(&running, READ), read_one(&running, BESIDE)),
             running,
             candidate: None,
             held: Vec::new(),
@@ -136,6 +171,10 @@ impl Both {
             self.running = tree;
         }
         if diff.touches(READ) || diff.touches(BESIDE) {
+            self.kept.0 = read_one(&self.running, READ);
+            if diff.touches(BESIDE) {
+                self.kept.1 = read_one(&self.running, BESIDE);
+            }
             assert_eq!(
                 self.reader.0.lock().unwrap().take(),
                 Some(read(&self.running))
@@ -207,6 +246,7 @@ impl Both {
             dump(self.datastore.config(Target::Running)),
             dump(&self.running)
         );
+        assert_eq!(*self.keeper.0.lock().unwrap(), self.kept);
         for (snapshot, text) in &self.held {
             assert_eq!(dump(snapshot), *text);
         }
