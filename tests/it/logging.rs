@@ -1,5 +1,6 @@
 //! The log: what is told, to whom, and how much of it. The agent runs on the thread of the test, which has a log of its own.
 
+use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use tempfile::TempDir;
 use tether::agent::Agent;
 use tether::log::{Log, Setup, Sink};
@@ -300,6 +301,28 @@ async fn an_operation_that_may_not_be_executed_is_told_although_it_only_looks() 
     device.session.get_config("running", None).await.unwrap();
     let audit = device.audited("operation=get-config").await.join("\n");
     assert_eq!(audit.matches("operation=get-config").count(), 1, "{audit}");
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_login_is_told_with_what_was_tried() {
+    let mut device = Logged::start().await;
+    let address = device.agent.ssh_addresses()[0];
+    let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+    assert!(
+        SshSession::open_with_key(address, "admin", &key)
+            .await
+            .is_none()
+    );
+    let told = device.told("transport", "keys=1").await.join("\n");
+    let fingerprint = key.public_key().fingerprint(HashAlg::Sha256);
+    let words = format!(
+        "ssh login refused user=admin method=publickey source=127.0.0.1 keys=1 key={fingerprint}"
+    );
+    assert!(told.contains(&words), "{words}: {told}");
+    assert!(SshSession::open(address, "admin", "wrong").await.is_none());
+    let words = "ssh login refused user=admin method=password source=127.0.0.1 failures=1";
+    device.told("transport", words).await;
     device.agent.stop().await;
 }
 

@@ -27,7 +27,8 @@ impl Counters {
     pub fn logins(&self) -> u64 {
         self.logins.load(Relaxed)
     }
-    /// Wrong passwords, unknown users and keys that prove nothing.
+    /// Wrong passwords, unknown users and keys that prove nothing; connections that left without a login after they had
+    /// offered keys count once.
     pub fn failed_logins(&self) -> u64 {
         self.failed_logins.load(Relaxed)
     }

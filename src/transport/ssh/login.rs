@@ -21,6 +21,9 @@ use crate::model::settings::UserEntry;
 /// RFC 8332 leaves the size to policy; NIST SP 800-131A disallows less.
 const SMALLEST_RSA_KEY: usize = 2048;
 
+/// Characters of a user's name that are told.
+const LONGEST_NAME: usize = 64;
+
 /// The users as the login looks them up.
 #[derive(Debug, Default)]
 pub struct Users {
@@ -117,6 +120,15 @@ pub(super) struct Login {
     failures: u32,
     attempts: u32,
     user: Option<String>,
+    strange: StrangeKeys,
+}
+
+/// What became of keys that let nobody in.
+#[derive(Default)]
+struct StrangeKeys {
+    count: u32,
+    /// Who the client last said it was, and the print of its key.
+    last: Option<(String, String)>,
 }
 
 impl Login {
@@ -129,6 +141,7 @@ impl Login {
             failures: 0,
             attempts,
             user: None,
+            strange: StrangeKeys::default(),
         }
     }
 
@@ -148,22 +161,32 @@ impl Login {
         if self.compare(user, password, hash).await {
             self.accept(user, "password", None)
         } else {
-            self.refuse(user)
+            self.refuse(user, "password")
         }
     }
 
     /// Whether it is worth the client's while to sign with this key.
-    pub(super) fn offers(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> bool {
-        is_accepted(algorithm) && self.shared.users.borrow().has_key(user, key.key_data())
+    pub(super) fn offers(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> bool {
+        let is_known = self.knows(user, key, algorithm);
+        if !is_known {
+            self.strange.count += 1;
+            let print = key.fingerprint(HashAlg::Sha256).to_string();
+            self.strange.last = Some((shown(user), print));
+        }
+        is_known
     }
 
     /// The client has proved that it has this key.
     pub(super) fn proves(&mut self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> Verdict {
-        if self.offers(user, key, algorithm) {
+        if self.knows(user, key, algorithm) {
             self.accept(user, "publickey", Some(key))
         } else {
-            self.refuse(user)
+            self.refuse(user, "publickey")
         }
+    }
+
+    fn knows(&self, user: &str, key: &PublicKey, algorithm: &Algorithm) -> bool {
+        is_accepted(algorithm) && self.shared.users.borrow().has_key(user, key.key_data())
     }
 
     /// Waits as long as this source has earned, then compares, unless the connection ends before.
@@ -195,20 +218,35 @@ impl Login {
         Verdict::Accepted
     }
 
-    fn refuse(&mut self, user: &str) -> Verdict {
+    fn refuse(&mut self, user: &str, method: &str) -> Verdict {
         self.failures += 1;
         self.shared.counters.failed_logins.fetch_add(1, Relaxed);
         let guesser = Guesser::new(self.source, user);
         self.shared.throttle().failed(guesser, Instant::now());
-        // The name comes from the network: the log quotes it, and it is not longer than a line.
-        let user: String = user.chars().take(64).collect();
-        warn!(user, source = %self.source, failures = self.failures, "ssh login refused");
+        warn!(user = shown(user), method, source = %self.source, failures = self.failures, "ssh login refused");
         if self.is_exhausted() {
             Verdict::Exhausted
         } else {
             Verdict::Refused
         }
     }
+}
+
+/// A client offers all its keys in turn, so only one who leaves without a login is told of, once. It makes no password of
+/// the same source wait: keys cannot be guessed, and a machine with a wrong one must not keep people out.
+impl Drop for Login {
+    fn drop(&mut self) {
+        let StrangeKeys { count, last } = &self.strange;
+        if let (None, Some((user, key))) = (&self.user, last) {
+            self.shared.counters.failed_logins.fetch_add(1, Relaxed);
+            warn!(user, method = "publickey", source = %self.source, keys = count, key, "ssh login refused");
+        }
+    }
+}
+
+/// A name from the network: the log quotes it, and it is not longer than a line.
+fn shown(user: &str) -> String {
+    user.chars().take(LONGEST_NAME).collect()
 }
 
 /// Slow on purpose, and as slow for a user that does not exist or has no password.

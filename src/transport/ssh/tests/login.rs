@@ -91,6 +91,27 @@ async fn after_wrong_keys_the_password_still_works() {
     assert_eq!(stage.server.counters().failed_logins(), 0);
 }
 
+#[tokio::test]
+async fn a_connection_that_had_but_wrong_keys_counts_as_one_failed_login() {
+    let stage = stage_with_key(&random(Algorithm::Ed25519));
+    let (mut client, serving) = stage.connect().await;
+    for _ in 0..3 {
+        let key = PrivateKeyWithHashAlg::new(Arc::new(random(Algorithm::Ed25519)), None);
+        let tried = client.authenticate_publickey("alice", key).await.unwrap();
+        assert!(!tried.success());
+    }
+    assert_eq!(stage.server.counters().failed_logins(), 0);
+    drop(client);
+    soon(serving).await.unwrap();
+    assert_eq!(stage.server.counters().failed_logins(), 1);
+    // Nor is one that only asks which methods there are an attempt.
+    let (mut client, serving) = stage.connect().await;
+    client.authenticate_none("alice").await.unwrap();
+    drop(client);
+    soon(serving).await.unwrap();
+    assert_eq!(stage.server.counters().failed_logins(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wrong_password_and_an_unknown_user_are_refused_alike() {
     let stage = Stage::new(introduce());
