@@ -1,14 +1,17 @@
 //! Metrics for Prometheus: what is counted as it happens, all over the agent, and what is looked up when somebody asks.
 //!
 //! The recorder that the macros of the crate `metrics` write to is one for the whole process; without `--metrics` there is
-//! none and they do nothing. No label has a value that a peer chooses.
+//! none and they do nothing. No label has a value that a peer chooses. The recorder never forgets a label, so what has the
+//! names of services, which come and go, is put into one that is made for each reader.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, with_local_recorder,
+};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,11 +22,12 @@ use crate::model::status::{ConnectionState, DeviceState};
 use crate::netconf::server::{Events, Server};
 use crate::transport::metrics::{MetricsServer, Render};
 use crate::tunnel::driver::Handle;
+use crate::tunnel::state::Traffic;
 
 /// What was measured is put into its buckets at least this often, so that it takes no more room while nobody asks.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Services that are shown.
-const SERVICES: usize = 32;
+/// Services that are shown, the first by name.
+const SERVICES: usize = 64;
 /// Upper bounds of the buckets of all durations, in seconds: from a small request to a step that times out.
 const BUCKETS: [f64; 14] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0, 120.0,
@@ -42,7 +46,7 @@ fn install() -> Result<PrometheusHandle, BuildError> {
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder)?;
-    describe();
+    describe(&FAMILIES);
     *installed = Some(handle.clone());
     Ok(handle)
 }
@@ -88,7 +92,7 @@ impl Door {
         let kept = handle.clone();
         let render: Render = Arc::new(move || {
             sources.look();
-            handle.render()
+            handle.render() + &carried(&sources.tunnel.modules().carried())
         });
         let upkeep = async {
             loop {
@@ -145,22 +149,28 @@ impl Sources {
             let is_it = f64::from(u8::from(status.device == *state));
             gauge!("tether_tunnel_state", "state" => state.as_yang()).set(is_it);
         }
-        for subconnection in status.subconnections.iter().take(SERVICES) {
-            let Some(traffic) = self.tunnel.traffic(&subconnection.service) else {
-                continue;
-            };
+    }
+}
+
+/// What the services that there are have carried, in lines for Prometheus.
+fn carried(services: &[(String, Traffic)]) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    with_local_recorder(&recorder, || {
+        describe(&FAMILIES_OF_SERVICES);
+        for (service, traffic) in services.iter().take(SERVICES) {
             let of = |direction: &'static str, octets| {
-                let service = subconnection.service.clone();
+                let service = service.clone();
                 counter!("tether_subconnection_octets_total", "service" => service, "direction" => direction)
                     .absolute(octets);
             };
             of("in", traffic.octets_in);
             of("out", traffic.octets_out);
-            let service = subconnection.service.clone();
+            let service = service.clone();
             counter!("tether_subconnection_dropped_total", "service" => service)
                 .absolute(traffic.dropped);
         }
-    }
+    });
+    recorder.handle().render()
 }
 
 fn look_at_losses(stream: &Stream) {
@@ -178,91 +188,168 @@ fn as_f64(count: usize) -> f64 {
     count as f64
 }
 
-fn describe() {
-    let seconds =
-        |name: &'static str, what: &'static str| describe_histogram!(name, Unit::Seconds, what);
-    describe_gauge!(
+/// What a metric is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    /// How long something took.
+    Seconds,
+}
+use Kind::{Counter, Gauge, Seconds};
+
+/// Kind and name of a metric, and what it says.
+type Family = (Kind, &'static str, &'static str);
+
+/// What is kept.
+const FAMILIES: [Family; 19] = [
+    (
+        Gauge,
         "tether_tunnel_established",
-        "Whether the cloud connection stands"
-    );
-    describe_gauge!(
+        "Whether the cloud connection stands",
+    ),
+    (
+        Gauge,
         "tether_tunnel_state",
-        "1 for the state of the device that the cloud connection is in (device-state)"
-    );
-    seconds(
+        "1 for the state of the device that the cloud connection is in (device-state)",
+    ),
+    (
+        Seconds,
         "tether_tunnel_step_duration_seconds",
         "How long the cloud connection was in a state, once it left it",
-    );
-    describe_counter!(
+    ),
+    (
+        Counter,
         "tether_tunnel_establishments_total",
-        "Times that the cloud connection was established"
-    );
-    describe_counter!(
+        "Times that the cloud connection was established",
+    ),
+    (
+        Counter,
         "tether_tunnel_downs_total",
-        "Times that an established cloud connection was lost or torn down, by reason (last-down)"
-    );
-    describe_counter!(
+        "Times that an established cloud connection was lost or torn down, by reason (last-down)",
+    ),
+    (
+        Counter,
         "tether_tunnel_failures_total",
-        "Attempts that failed, by reason (failure-reason)"
-    );
-    describe_counter!(
+        "Attempts that failed, by reason (failure-reason)",
+    ),
+    (
+        Counter,
         "tether_keepalives_total",
-        "Keepalives, by what became of them"
-    );
-    seconds(
+        "Keepalives, by what became of them",
+    ),
+    (
+        Seconds,
         "tether_keepalive_round_trip_seconds",
         "Round trips of keepalives",
-    );
-    describe_counter!(
-        "tether_subconnection_octets_total",
-        "Octets of messages of a service, by direction"
-    );
-    describe_counter!(
-        "tether_subconnection_dropped_total",
-        "Messages of a service that were dropped"
-    );
-    describe_gauge!(
+    ),
+    (
+        Gauge,
         "tether_netconf_sessions",
-        "NETCONF sessions that are open, by transport"
-    );
-    describe_counter!(
+        "NETCONF sessions that are open, by transport",
+    ),
+    (
+        Counter,
         "tether_netconf_session_ends_total",
-        "NETCONF sessions that ended, by reason (RFC 6470)"
-    );
-    describe_counter!(
+        "NETCONF sessions that ended, by reason (RFC 6470)",
+    ),
+    (
+        Counter,
         "tether_netconf_rpcs_total",
-        "Operations that were carried out or refused, by outcome"
-    );
-    seconds(
+        "Operations that were carried out or refused, by outcome",
+    ),
+    (
+        Seconds,
         "tether_netconf_rpc_duration_seconds",
         "How long operations took to be carried out",
-    );
-    seconds(
+    ),
+    (
+        Seconds,
         "tether_commit_duration_seconds",
         "How long the phases of commits took: prepare, store, apply",
-    );
-    describe_gauge!(
+    ),
+    (
+        Gauge,
         "tether_subscriptions",
-        "Subscriptions by establish-subscription that there are"
-    );
-    describe_counter!(
+        "Subscriptions by establish-subscription that there are",
+    ),
+    (
+        Counter,
         "tether_notifications_total",
-        "Events that were looked at for a subscriber: sent, or excluded by filter or access control"
-    );
-    describe_counter!(
+        "Events that were looked at for a subscriber: sent, or excluded by filter or access control",
+    ),
+    (
+        Counter,
         "tether_notifications_lost_total",
-        "Events that subscribers were not told of since they read too slowly"
-    );
-    describe_counter!(
+        "Events that subscribers were not told of since they read too slowly",
+    ),
+    (
+        Counter,
         "tether_subscriptions_lost_total",
-        "Subscriptions that were ended since their session read too slowly"
-    );
-    describe_counter!(
+        "Subscriptions that were ended since their session read too slowly",
+    ),
+    (
+        Counter,
         "tether_log_entries_lost_total",
-        "Entries of the log that were not written since its sink was too slow or failed"
-    );
-    describe_counter!(
+        "Entries of the log that were not written since its sink was too slow or failed",
+    ),
+    (
+        Counter,
         "tether_changes_untold_total",
-        "Changes of the configuration that came faster than they could be told"
-    );
+        "Changes of the configuration that came faster than they could be told",
+    ),
+];
+
+/// What each reader gets anew.
+const FAMILIES_OF_SERVICES: [Family; 2] = [
+    (
+        Counter,
+        "tether_subconnection_octets_total",
+        "Octets of messages of a service, by direction",
+    ),
+    (
+        Counter,
+        "tether_subconnection_dropped_total",
+        "Messages of a service that were dropped",
+    ),
+];
+
+fn describe(families: &[Family]) {
+    for (kind, name, what) in families.iter().copied() {
+        match kind {
+            Counter => describe_counter!(name, what),
+            Gauge => describe_gauge!(name, what),
+            Seconds => describe_histogram!(name, Unit::Seconds, what),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_gets_what_services_carried_that_are_there_and_no_other() {
+        let traffic = Traffic {
+            octets_in: 1,
+            octets_out: 400_000,
+            dropped: 2,
+        };
+        let foo = carried(&[("foo".to_owned(), traffic)]);
+        for line in [
+            "# TYPE tether_subconnection_octets_total counter",
+            r#"tether_subconnection_octets_total{service="foo",direction="in"} 1"#,
+            r#"tether_subconnection_octets_total{service="foo",direction="out"} 400000"#,
+            r#"tether_subconnection_dropped_total{service="foo"} 2"#,
+        ] {
+            assert!(foo.lines().any(|it| it == line), "{line}: {foo}");
+        }
+        let bar = carried(&[("bar".to_owned(), traffic)]);
+        assert!(bar.contains("bar") && !bar.contains("foo"), "{bar}");
+        assert_eq!(carried(&[]), "");
+        let many: Vec<_> = (0..10 * SERVICES)
+            .map(|number| (format!("s{number}"), traffic))
+            .collect();
+        assert_eq!(carried(&many).matches("dropped_total{").count(), SERVICES);
+    }
 }

@@ -28,6 +28,17 @@ pub struct Traffic {
     pub dropped: u64,
 }
 
+impl Traffic {
+    /// This and another together.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            octets_in: self.octets_in.saturating_add(other.octets_in),
+            octets_out: self.octets_out.saturating_add(other.octets_out),
+            dropped: self.dropped.saturating_add(other.dropped),
+        }
+    }
+}
+
 /// Writes leaves below one node; a value that the model refuses is left out rather than taking the rest with it, and the
 /// first such error is kept.
 struct Writer<'a> {

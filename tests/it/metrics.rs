@@ -1,26 +1,9 @@
-//! The metrics of an agent. What is measured is kept for the whole process, so there is one test, and it asks for no more
-//! than what this device has done.
+//! The metrics of an agent. What is measured is kept for the whole process, so there is one test of it, and it asks for no
+//! more than what this device has done. What services carry is their agent's own (`services.rs`).
 
-use tether::agent::options::Options;
 use tether::sim::cloud::What;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
-use crate::support::{Device, options, soon};
-
-/// The lines without comments.
-async fn read(device: &Device) -> Vec<String> {
-    let address = device.agent().metrics_address().unwrap();
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = "GET /metrics HTTP/1.1\r\nHost: device\r\n\r\n";
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    soon(stream.read_to_string(&mut answer)).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    let lines = body.lines().filter(|line| !line.starts_with('#'));
-    lines.map(str::to_owned).collect()
-}
+use crate::support::Device;
 
 /// The value of the sample that begins so.
 fn value(lines: &[String], sample: &str) -> f64 {
@@ -32,13 +15,7 @@ fn value(lines: &[String], sample: &str) -> f64 {
 
 #[tokio::test]
 async fn a_device_tells_prometheus_of_its_tunnel_sessions_commits_and_subscriptions() {
-    let device = Device::connected().await;
-    let options = Options {
-        metrics: Some("127.0.0.1:0".parse().unwrap()),
-        ..options(device.directory())
-    };
-    let mut device = device.restart_with(options).await;
-    device.up().await;
+    let mut device = Device::connected().await.measured().await;
     let subscribe = r#"<establish-subscription xmlns="urn:ietf:params:xml:ns:yang:ietf-subscribed-notifications"><stream>NETCONF</stream></establish-subscription>"#;
     device.session.rpc(subscribe).await.unwrap();
     device
@@ -46,7 +23,7 @@ async fn a_device_tells_prometheus_of_its_tunnel_sessions_commits_and_subscripti
         .await;
     device.session.notification().await.unwrap();
 
-    let lines = read(&device).await;
+    let lines = device.metrics().await;
     let at_least = |sample: &str, least: f64| {
         let value = value(&lines, sample);
         assert!(value >= least, "{sample}: {value}");
@@ -97,7 +74,7 @@ async fn a_device_tells_prometheus_of_its_tunnel_sessions_commits_and_subscripti
         .cloud_sees(mark, |what| matches!(what, What::MainUp { .. }))
         .await;
     device.up().await;
-    let lines = read(&device).await;
+    let lines = device.metrics().await;
     let downs = r#"tether_tunnel_downs_total{reason="reset-by-operator"} "#;
     assert!(value(&lines, downs) >= 1.0);
 }

@@ -129,6 +129,27 @@ async fn a_program_that_ends_closes_its_subconnection_after_its_last_word() {
 }
 
 #[tokio::test]
+async fn a_service_whose_program_starts_anew_goes_on_counting_and_one_that_is_gone_is_not_shown() {
+    let mut device = device().await.measured().await;
+    for sum in [9, 18] {
+        let tool = Tool::start(&device, ECHO, "echo farewell; cat");
+        let of_this_one = "subconnection[echo]/octets-out";
+        device.wait_state(|state| state.is(of_this_one, "9")).await;
+        let shown =
+            format!(r#"tether_subconnection_octets_total{{service="echo",direction="out"}} {sum}"#);
+        let metrics = device.metrics().await;
+        assert!(metrics.contains(&shown), "{shown}: {metrics:#?}");
+        tool.stop().await;
+        device
+            .wait_state(|state| !state.has_entry("subconnection[echo]"))
+            .await;
+        let metrics = device.metrics().await.join("\n");
+        assert!(!metrics.contains(ECHO), "{metrics}");
+    }
+    device.stop().await;
+}
+
+#[tokio::test]
 async fn a_name_that_is_taken_and_a_name_that_is_none_are_refused() {
     let device = device().await;
     for (name, word) in [("telemetry", "already"), ("Not A Name", "no name")] {

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::tunnel::machine::event::{CloseCode, SubconnectionReply};
 use crate::tunnel::net::WebSocket;
+use crate::tunnel::state::Traffic;
 use listener::{End, Kind, Listener, finish};
 pub use modules::{Modules, RegisterError, Registration, WeakModules};
 
@@ -74,6 +75,15 @@ impl Counters {
     /// Messages that were never sent, since the cloud took them too slowly.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// All of them.
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            octets_in: self.received(),
+            octets_out: self.sent(),
+            dropped: self.dropped(),
+        }
     }
 
     fn add(counter: &AtomicU64, amount: usize) {

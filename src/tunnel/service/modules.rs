@@ -11,7 +11,15 @@ use crate::tunnel::state::Traffic;
 /// The longest name of a service, as the type `service-name` of cloud-management has it.
 const LONGEST_NAME: usize = 64;
 
-type Named = BTreeMap<String, Arc<dyn Service>>;
+/// Services of which it is kept what their earlier modules carried. Beyond, one that has no module is forgotten.
+const KEPT: usize = 64;
+
+#[derive(Default)]
+struct Named {
+    modules: BTreeMap<String, Arc<dyn Service>>,
+    /// What the modules of a service carried that are gone.
+    earlier: BTreeMap<String, Traffic>,
+}
 
 /// The modules that are registered, each under a name of its own. Clones are the same.
 #[derive(Clone, Default)]
@@ -57,9 +65,9 @@ impl Modules {
             return Err(RegisterError::Name(shown));
         }
         let is_new = self.0.send_if_modified(|named| {
-            let is_new = !named.contains_key(name);
+            let is_new = !named.modules.contains_key(name);
             if is_new {
-                named.insert(name.to_owned(), module);
+                named.modules.insert(name.to_owned(), module);
             }
             is_new
         });
@@ -74,23 +82,28 @@ impl Modules {
 
     /// The module of this name.
     pub fn get(&self, name: &str) -> Option<Arc<dyn Service>> {
-        self.0.borrow().get(name).cloned()
+        self.0.borrow().modules.get(name).cloned()
     }
 
     /// The names of all.
     pub fn names(&self) -> BTreeSet<String> {
-        self.0.borrow().keys().cloned().collect()
+        self.0.borrow().modules.keys().cloned().collect()
     }
 
     /// The counters of the module of this name.
     pub fn traffic(&self, name: &str) -> Option<Traffic> {
-        let module = self.get(name)?;
-        let counters = module.counters();
-        Some(Traffic {
-            octets_in: counters.received(),
-            octets_out: counters.sent(),
-            dropped: counters.dropped(),
-        })
+        Some(self.get(name)?.counters().traffic())
+    }
+
+    /// The services that have a module, in the order of their names, with what all their modules have carried.
+    pub fn carried(&self) -> Vec<(String, Traffic)> {
+        let named = self.0.borrow();
+        let carried = named.modules.iter().map(|(name, module)| {
+            let traffic = module.counters().traffic();
+            let earlier = named.earlier.get(name).copied().unwrap_or_default();
+            (name.clone(), earlier.and(traffic))
+        });
+        carried.collect()
     }
 
     /// For a module that looks at the others.
@@ -101,6 +114,26 @@ impl Modules {
     /// Changes each time that a module comes or goes.
     pub(crate) fn changes(&self) -> Changes {
         Changes(self.0.subscribe())
+    }
+}
+
+impl Named {
+    fn leave(&mut self, name: &str) {
+        let Some(module) = self.modules.remove(name) else {
+            return;
+        };
+        let earlier = self.earlier.remove(name).unwrap_or_default();
+        if self.earlier.len() == KEPT {
+            let mut names = self.earlier.keys();
+            let idle = names.find(|name| !self.modules.contains_key(*name));
+            if let Some(idle) = idle.cloned() {
+                self.earlier.remove(&idle);
+            }
+        }
+        if self.earlier.len() < KEPT {
+            let sum = earlier.and(module.counters().traffic());
+            self.earlier.insert(name.to_owned(), sum);
+        }
     }
 }
 
@@ -121,9 +154,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(modules) = &self.modules {
-            modules.0.send_modify(|named| {
-                named.remove(&self.name);
-            });
+            modules.0.send_modify(|named| named.leave(&self.name));
         }
     }
 }
@@ -183,6 +214,43 @@ mod tests {
         changes.next().await;
         assert!(modules.names().is_empty());
         assert_eq!(modules.traffic("probe"), None);
+    }
+
+    /// A module that has carried this much.
+    fn busy(octets: usize) -> Arc<Idle> {
+        let module = Idle::default();
+        Counters::add(&module.0.sent, octets);
+        Arc::new(module)
+    }
+
+    #[test]
+    fn what_a_service_carried_grows_over_all_its_modules() {
+        let modules = Modules::default();
+        for (octets, sum) in [(300_000, 300_000), (100_000, 400_000), (1, 400_001)] {
+            let _registration = modules.register("probe", busy(octets)).unwrap();
+            let carried = Traffic {
+                octets_out: sum,
+                ..Traffic::default()
+            };
+            assert_eq!(modules.carried(), [("probe".to_owned(), carried)]);
+            let own = modules.traffic("probe").unwrap();
+            assert_eq!(own.octets_out, u64::try_from(octets).unwrap());
+        }
+        assert_eq!(modules.carried(), []);
+    }
+
+    #[test]
+    fn of_services_that_are_gone_a_bounded_number_is_remembered() {
+        let modules = Modules::default();
+        let stays = modules.register("a", busy(1)).unwrap();
+        drop(stays);
+        let _stays = modules.register("a", busy(1)).unwrap();
+        for number in 0..10 * KEPT {
+            drop(modules.register(&format!("s{number}"), busy(1)).unwrap());
+        }
+        assert_eq!(modules.0.borrow().earlier.len(), KEPT);
+        let carried = modules.carried();
+        assert_eq!((carried.len(), carried[0].1.octets_out), (1, 2));
     }
 
     #[test]

@@ -17,7 +17,8 @@ use tether::agent::options::Options;
 use tether::agent::{Agent, AgentError};
 use tether::protocol::client::{Client, ClientError, ReportedError};
 use tether::sim::cloud::{self, Channel, Cloud, CloudConfig, Event, What};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
 pub use plain::{Plain, example, example_files};
 pub use ssh::SshSession;
@@ -334,6 +335,31 @@ impl Device {
             agent,
             directory,
         }
+    }
+
+    /// The same device, started anew with metrics, once its tunnel stands.
+    pub async fn measured(self) -> Self {
+        let options = Options {
+            metrics: Some("127.0.0.1:0".parse().unwrap()),
+            ..options(self.directory())
+        };
+        let mut device = self.restart_with(options).await;
+        device.up().await;
+        device
+    }
+
+    /// The lines of its metrics without comments.
+    pub async fn metrics(&self) -> Vec<String> {
+        let address = self.agent.metrics_address().unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: device\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let lines = body.lines().filter(|line| !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
     }
 
     /// Stops the agent; what is left is the cloud and the directory.
