@@ -69,6 +69,14 @@
 //! [`dhcp::client`] publishes what is discovered and [`netlink::watcher`] what the device's network is like; the driver hears
 //! of both. [`tunnel::target`] puts what is discovered before what is configured.
 //!
+//! # A line of the command line, in reading order
+//! 1. `cli/grammar.rs` is the table of commands; `cli/parse.rs` reads a line by it, and `?`, completion and
+//!    `cli/commands.md` are made of it.
+//! 2. [`cli::session`] asks the agent by NETCONF for what the command means (`cli/edit.rs`) and puts the answer in an
+//!    operator's words (`cli/show.rs`, `lists.rs`, `configuration.rs`).
+//! 3. `cli/shell.rs` is the line editor on a terminal. `transport/ssh/command_line.rs` gives one to whoever logs in, with a
+//!    NETCONF session under his own name.
+//!
 //! # Where to start
 //! [`datastore::commit`] and [`tunnel::machine`], then [`agent`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
