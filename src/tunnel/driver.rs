@@ -305,6 +305,10 @@ impl Driver {
     /// Tells the machine, does what it orders, publishes what has become of it.
     fn tell(&mut self, event: Event) {
         let actions = self.tunnel.handle(event, Instant::now().into_std());
+        for failure in self.tunnel.failures() {
+            steps::failed(failure);
+            meter::failed(failure);
+        }
         // Those who are told of a change look at the status, so it comes first.
         self.publish();
         for action in actions {

@@ -32,7 +32,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use event::{Action, Attempt, Cause, CloseCode, Event, Line, Notification, Reply};
+pub use event::{Action, Attempt, Cause, CloseCode, Event, Failure, Line, Notification, Reply};
 
 use crate::model::network::Network;
 use crate::model::status::{
@@ -132,6 +132,7 @@ pub struct Tunnel {
     retry: Retry,
     shown: Shown,
     out: Vec<Action>,
+    failures: Vec<Failure>,
 }
 
 impl Tunnel {
@@ -161,6 +162,7 @@ impl Tunnel {
                 ignored: 0,
             },
             out: Vec::new(),
+            failures: Vec::new(),
         }
     }
 
@@ -169,6 +171,7 @@ impl Tunnel {
         if matches!(self.state, State::Stopped) {
             return Vec::new();
         }
+        self.failures.clear();
         let before = self.milestones();
         match event {
             Event::Reply(attempt, reply) => self.hear(attempt, reply, now),
@@ -197,6 +200,19 @@ impl Tunnel {
         }
         self.announce(&before);
         std::mem::take(&mut self.out)
+    }
+
+    /// What the last event has shown to have failed, in order.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
+    fn failed(&mut self, line: Line, server: ServerStatus, reason: FailureReason) {
+        self.failures.push(Failure {
+            line,
+            server,
+            reason,
+        });
     }
 
     /// When `Event::Tick` is due; `None` while only an event can bring anything about.

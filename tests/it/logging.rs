@@ -371,3 +371,30 @@ async fn each_step_towards_the_cloud_is_told_at_debug_and_what_it_failed_at_at_i
     assert!(outage.contains(&failed), "{outage}");
     device.agent.stop().await;
 }
+
+#[tokio::test]
+async fn each_attempt_that_fails_is_told_with_its_own_server_and_reason() {
+    let mut device = Logged::start().await;
+    // Nobody listens there, and nobody else gets the port.
+    let refusing = tokio::net::TcpSocket::new_v4().unwrap();
+    refusing.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let port = refusing.local_addr().unwrap().port();
+    let servers = cloud_management(&format!(
+        "<server><domain>127.0.0.1</domain><source-ip>192.0.2.77</source-ip></server>\
+         <backup-server><address-family>ipv4</address-family><domain>127.0.0.2</domain><port>{port}</port></backup-server>"
+    ));
+    assert!(device.edit("running", &servers).await.is_empty());
+    let told = device.told("tunnel", "all-servers-failed").await;
+    let failed = told
+        .iter()
+        .filter_map(|message| message.strip_prefix("an attempt to reach the cloud failed "));
+    let failed: Vec<_> = failed.take(2).collect();
+    assert_eq!(
+        failed,
+        [
+            "reason=source-ip-missing domain=127.0.0.1 address=127.0.0.1 port=443".to_owned(),
+            format!("reason=connect-failed domain=127.0.0.2 address=127.0.0.2 port={port}"),
+        ]
+    );
+    device.agent.stop().await;
+}

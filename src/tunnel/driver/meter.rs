@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use metrics::{counter, histogram};
 
-use crate::model::status::{CloudStatus, ConnectionState, DeviceState};
+use crate::model::status::{CloudStatus, ConnectionState};
+use crate::tunnel::machine::{Failure, Line};
 
 /// Measures how long states last.
 pub(super) struct Meter {
@@ -23,9 +24,6 @@ impl Meter {
             histogram!("tether_tunnel_step_duration_seconds", "state" => before.device.as_yang())
                 .record(took);
             self.since = now;
-            if let (DeviceState::Waiting, Some(reason)) = (after.device, after.failure) {
-                counter!("tether_tunnel_failures_total", "reason" => reason.as_yang()).increment(1);
-            }
         }
         let stands = |status: &CloudStatus| status.connection == ConnectionState::Established;
         if stands(after) && after.connected_at != before.connected_at {
@@ -38,6 +36,14 @@ impl Meter {
             counter!("tether_tunnel_downs_total", "reason" => down.reason.as_yang()).increment(1);
         }
         keepalives(before, after);
+    }
+}
+
+/// Counts an attempt that failed; a probe is none.
+pub(super) fn failed(failure: &Failure) {
+    if failure.line == Line::Main {
+        let reason = failure.reason.as_yang();
+        counter!("tether_tunnel_failures_total", "reason" => reason).increment(1);
     }
 }
 
@@ -56,5 +62,47 @@ fn keepalives(before: &CloudStatus, after: &CloudStatus) {
         && let Some(took) = after.round_trip_time
     {
         histogram!("tether_keepalive_round_trip_seconds").record(took);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::status::{FailureReason, ServerStatus};
+
+    #[test]
+    fn every_attempt_that_failed_counts_by_its_reason_and_a_probe_does_not() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let attempts = [
+            (Line::Main, FailureReason::PasswordRefused),
+            (Line::Main, FailureReason::ConnectFailed),
+            (Line::Main, FailureReason::PasswordRefused),
+            (Line::Probe, FailureReason::Timeout),
+        ];
+        metrics::with_local_recorder(&recorder, || {
+            for (line, reason) in attempts {
+                let server = ServerStatus {
+                    domain: "cloud.com".into(),
+                    address: None,
+                    port: 443,
+                };
+                failed(&Failure {
+                    line,
+                    server,
+                    reason,
+                });
+            }
+        });
+        let text = recorder.handle().render();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let mut samples: Vec<_> = samples.filter(|line| !line.is_empty()).collect();
+        samples.sort_unstable();
+        assert_eq!(
+            samples,
+            [
+                "tether_tunnel_failures_total{reason=\"connect-failed\"} 1",
+                "tether_tunnel_failures_total{reason=\"password-refused\"} 2",
+            ]
+        );
     }
 }

@@ -3,43 +3,45 @@
 use tracing::field::display;
 use tracing::{Level, debug, event, info, warn};
 
-use crate::model::status::{CloudStatus, DeviceState, ServerStatus};
-use crate::tunnel::machine::Notification;
+use crate::model::status::{CloudStatus, ServerStatus};
+use crate::tunnel::machine::{Failure, Line, Notification};
 
-/// Tells what is another step now, or another failure.
+/// Tells what is another step now.
 pub(super) fn tell(before: &CloudStatus, now: &CloudStatus) {
     let step = |status: &CloudStatus| (status.device, status.process, status.server.clone());
+    if step(before) == step(now) {
+        return;
+    }
     let server = now.server.as_ref();
-    let (domain, port) = (
-        server.map(|server| server.domain.as_str()),
-        server.map(|server| server.port),
+    debug!(
+        device_state = now.device.as_yang(),
+        process_state = now.process.as_yang(),
+        domain = server.map(|server| server.domain.as_str()),
+        address = server.and_then(|server| server.address).map(display),
+        port = server.map(|server| server.port),
+        attempts = now.attempts,
+        "a step of the cloud connection"
     );
-    if step(before) != step(now) {
-        let address = server.and_then(|server| server.address);
-        debug!(
-            device_state = now.device.as_yang(),
-            process_state = now.process.as_yang(),
-            domain,
-            address = address.map(display),
-            port,
-            attempts = now.attempts,
-            "a step of the cloud connection"
-        );
-    }
-    // The reason of the last failure stays while the next attempt is under way.
-    let waits = |status: &CloudStatus| status.device == DeviceState::Waiting;
-    if let Some(failure) = now.failure
-        && (before.failure != now.failure || waits(now) && !waits(before))
-    {
-        let reason = failure.as_yang();
-        info!(
-            reason,
-            domain,
-            port,
-            attempts = now.attempts,
-            "an attempt to reach the cloud failed"
-        );
-    }
+}
+
+/// Tells of an attempt that failed, or of a probe.
+pub(super) fn failed(failure: &Failure) {
+    let Failure {
+        line,
+        server,
+        reason,
+    } = failure;
+    let what = match line {
+        Line::Main => "an attempt to reach the cloud failed",
+        Line::Probe => "a probe of the primary failed",
+    };
+    info!(
+        reason = reason.as_yang(),
+        domain = server.domain,
+        address = server.address.map(display),
+        port = server.port,
+        "{what}"
+    );
 }
 
 /// Tells what subscribers are told, under the names of the model. A loss and an outage are warnings.

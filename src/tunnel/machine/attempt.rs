@@ -142,6 +142,7 @@ impl Tunnel {
             self.retry.hold(course.way(), retry_after, now);
         }
         let server = course.progress().server.clone();
+        self.failed(Line::Main, server.clone(), reason);
         self.retry.failed(server, reason);
         match course.next_way() {
             0 => self.begin(now),

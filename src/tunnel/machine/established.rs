@@ -344,11 +344,11 @@ impl Tunnel {
                 self.register_again(way, token, now);
             }
             Loss::NoList => {
-                self.shown.failure = Some(FailureReason::Timeout);
+                self.came_to_nothing(FailureReason::Timeout);
                 self.wait_after_loss(false, now);
             }
             Loss::Violation(_) => {
-                self.shown.failure = Some(FailureReason::Protocol);
+                self.came_to_nothing(FailureReason::Protocol);
                 self.wait_after_loss(false, now);
             }
             Loss::Closed(CloseCode::EVICTED) => {
@@ -361,6 +361,13 @@ impl Tunnel {
                 self.wait_after_loss(settled, now);
             }
             Loss::Closed(_) | Loss::Lost | Loss::Ground => self.wait_after_loss(settled, now),
+        }
+    }
+
+    fn came_to_nothing(&mut self, reason: FailureReason) {
+        self.shown.failure = Some(reason);
+        if let Some(server) = self.shown.server.clone() {
+            self.failed(Line::Main, server, reason);
         }
     }
 

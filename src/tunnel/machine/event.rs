@@ -309,6 +309,17 @@ pub enum Line {
     Probe,
 }
 
+/// A way to a server that came to nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// Whether it was to be the tunnel, or a probe.
+    pub line: Line,
+    /// Whose way it was; the address as far as it was known.
+    pub server: ServerStatus,
+    /// Why.
+    pub reason: FailureReason,
+}
+
 /// What the machine orders. At most one main connection exists: each `Connect` is preceded by the `Close` or `Abort`
 /// of the one before on its line, unless the network itself reported its end.
 #[derive(Clone, Debug, PartialEq)]

@@ -237,6 +237,7 @@ impl Tunnel {
             self.retry.hold(way, retry_after, now);
         }
         let server = probe.course.progress().server.clone();
+        self.failed(Line::Probe, server.clone(), reason);
         probe.failed.push((server, reason));
         self.probe_from(way + 1, probe.failed, now);
     }
