@@ -36,6 +36,13 @@ impl ConfigSubscriber for Levels {
         let log = self.0.clone();
         Ok(Box::new(move || {
             log.set_name(settings.name.as_deref());
+            if let Some(level) = settings.modules.get(log::AUDIT)
+                && *level < LogLevel::Info
+            {
+                // The record of this commit itself comes too late.
+                let level = level.as_yang();
+                tracing::warn!(target: "audit", level, "the audit is turned down; the list of commits has who did it");
+            }
             log.set_levels(&settings);
         }))
     }

@@ -41,7 +41,8 @@ pub(super) fn check(settings: &LogSettings) -> Result<(), LevelError> {
 /// cloud connection carries, unbinding codes too.
 const QUIET: [&str; 3] = ["russh", "tungstenite", "tokio_tungstenite"];
 
-/// The levels of the start, with those that are configured in their place. `None`: what the start says is no level, or
+/// The levels of the start, with those that are configured in their place. The audit is at info, whatever the level of all,
+/// unless somebody names it. `None`: what the start says is no level, or
 /// names a crate that tells secrets.
 pub(super) fn filter(start: &str, settings: &LogSettings) -> Option<EnvFilter> {
     let own = |name: &str| match name {
@@ -66,7 +67,8 @@ pub(super) fn filter(start: &str, settings: &LogSettings) -> Option<EnvFilter> {
         return None;
     }
     let quiet: String = QUIET.iter().map(|name| format!(",{name}=warn")).collect();
-    EnvFilter::try_new(format!("{level}{quiet}{modules}")).ok()
+    // Of two directives for one part the later holds.
+    EnvFilter::try_new(format!("{AUDIT}=info,{level}{quiet}{modules}")).ok()
 }
 
 #[cfg(test)]
@@ -114,6 +116,10 @@ mod tests {
             assert!(both.contains(directive), "{directive}: {both}");
         }
         assert!(!both.contains("info"), "{both}");
+        let quiet = text(settings(Some(LogLevel::Error), &[]));
+        assert!(quiet.contains("audit=info"), "{quiet}");
+        let named = filter("error,audit=warn", &settings(None, &[])).unwrap();
+        assert!(!named.to_string().contains("audit=info"), "{named}");
         for wrong in ["loud", "tether=loud", ""] {
             assert!(filter(wrong, &settings(None, &[])).is_none(), "{wrong}");
         }

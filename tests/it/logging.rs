@@ -172,27 +172,37 @@ async fn levels_change_as_they_are_committed_for_all_and_for_one_part() {
     let mut device = Logged::start().await;
     let quiet = logging("<level>error</level>");
     assert!(device.edit("running", &quiet).await.is_empty());
-    let before = values(&device.read("<most>1000</most>").await, "number").len();
+    let contact = |contact: &str| system(&format!("<contact>{contact}</contact>"));
+    assert!(device.edit("running", &contact("a")).await.is_empty());
+    device.audited("contact").await;
+    let told = device.told("datastore", "commit=2").await;
     assert!(
-        device
-            .edit("running", &system("<contact>a</contact>"))
-            .await
-            .is_empty()
-    );
-    assert_eq!(
-        values(&device.read("<most>1000</most>").await, "number").len(),
-        before
+        told.iter().all(|line| !line.contains("commit=3")),
+        "{told:?}"
     );
     let loud =
-        logging("<level>error</level><module><name>audit</name><level>info</level></module>");
+        logging("<level>error</level><module><name>datastore</name><level>info</level></module>");
     assert!(device.edit("running", &loud).await.is_empty());
-    assert!(
-        device
-            .edit("running", &system("<contact>b</contact>"))
-            .await
-            .is_empty()
-    );
-    device.audited("contact").await;
+    assert!(device.edit("running", &contact("b")).await.is_empty());
+    device.told("datastore", "commit=5").await;
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_audit_goes_on_whatever_the_level_of_all_and_its_end_is_told() {
+    let mut device = Logged::start().await;
+    let quiet = logging("<level>error</level>");
+    assert!(device.edit("running", &quiet).await.is_empty());
+    device
+        .audited("/device-management:device-management/logging/level")
+        .await;
+    let silent = logging("<module><name>audit</name><level>error</level></module>");
+    assert!(device.edit("running", &silent).await.is_empty());
+    let silent = device.audited("the audit is turned down").await;
+    let contact = system("<contact>a</contact>");
+    assert!(device.edit("running", &contact).await.is_empty());
+    let audited = device.audited("the audit is turned down").await;
+    assert_eq!(audited.len(), silent.len());
     device.agent.stop().await;
 }
 
