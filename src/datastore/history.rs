@@ -212,8 +212,26 @@ impl Datastore {
     ///
     /// # Errors
     /// `invalid-value` for a commit that is not in the list, or that is too old; else as
-    /// [`Datastore::replace_running`].
+    /// [`Datastore::replace_running`]. Who has not named the nodes is not told of those that he may not read.
     pub fn roll_back_to(&mut self, id: u64, by: &Author) -> Result<Step, Errors> {
+        let tree = self.running_after(id)?;
+        let by = Author {
+            source: ROLLBACK_TO,
+            ..by.clone()
+        };
+        let refused = match self.replace_running(tree, &by) {
+            Ok(step) => return Ok(step),
+            Err(refused) => refused,
+        };
+        let target = self.running_after(id)?;
+        let told = refused
+            .into_iter()
+            .map(|error| self.without_hidden(error, &target, &by));
+        Err(told.collect())
+    }
+
+    /// What the agent started with after an earlier commit.
+    fn running_after(&self, id: u64) -> Result<Tree, Errors> {
         let mut tree = self.config(Target::Startup).duplicate();
         let schema = self.schema();
         let back = self
@@ -222,11 +240,23 @@ impl Datastore {
             .into_iter()
             .map(|commit| commit.diff(schema)?.reversed().map_err(Errors::from));
         tree.apply_all(back)?;
-        let by = Author {
-            source: ROLLBACK_TO,
-            ..by.clone()
-        };
-        self.replace_running(tree, &by)
+        Ok(tree)
+    }
+
+    /// A refusal whose path ends where the user may not read on.
+    fn without_hidden(&self, mut error: RpcError, target: &Tree, by: &Author) -> RpcError {
+        if by.recovery || error.tag != ErrorTag::AccessDenied {
+            return error;
+        }
+        let running = self.config(Target::Running);
+        error.path = error.path.map(|path| {
+            let node = target.find(&path).or_else(|| running.find(&path));
+            node.map_or_else(
+                || "/".to_owned(),
+                |node| self.nacm().readable_path(by, node),
+            )
+        });
+        error
     }
 }
 

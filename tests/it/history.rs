@@ -229,6 +229,47 @@ async fn access_control_shows_of_a_difference_what_it_shows_of_the_data_and_guar
 }
 
 #[tokio::test]
+async fn nothing_names_an_entry_that_access_control_hides() {
+    let mut device = Device::start().await;
+    let bob = system(
+        "<authentication><user><name>bob</name><password>$0$secret</password></user></authentication>",
+    );
+    let rules = r#"<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm"><groups><group><name>operator</name>
+        <user-name>bob</user-name></group></groups><rule-list xmlns:y="urn:ietf:params:xml:ns:yang:1" y:insert="first">
+        <name>bob</name><group>operator</group>
+        <rule><name>hide</name><path xmlns:cm="urn:tether:yang:cloud-management">/cm:cloud-management/cm:backup-server[cm:address-family='ipv4'][cm:domain='hidden.example']</path>
+        <access-operations>*</access-operations><action>deny</action></rule>
+        <rule><name>back</name><path xmlns:dm="urn:tether:yang:device-management">/dm:device-management/dm:rollback-to</path>
+        <access-operations>exec</access-operations><action>permit</action></rule>
+        <rule><name>action</name><module-name>ietf-netconf</module-name><access-operations>*</access-operations><action>permit</action></rule>
+        <rule><name>write</name><module-name>cloud-management</module-name><access-operations>*</access-operations><action>permit</action></rule>
+        </rule-list></nacm>"#;
+    device.commit(&[bob.as_str(), rules].concat()).await;
+    let backup = |domain: &str| {
+        cloud_management(&format!(
+            "<backup-server><address-family>ipv4</address-family><domain>{domain}</domain></backup-server>"
+        ))
+    };
+    device.commit(&backup("hidden.example")).await;
+    device.commit(&backup("seen.example")).await;
+    let address = device.agent().ssh_addresses()[0];
+    let mut bob = SshSession::open(address, "bob", "secret").await.unwrap();
+    let seen = bob.session.get(Some(&filter(""))).await.unwrap();
+    assert!(seen.contains("seen.example"), "{seen}");
+    assert!(!seen.contains("hidden.example"), "{seen}");
+    let errors = refused(bob.session.rpc(&rollback("2", "")).await);
+    assert_eq!(errors[0].tag, "access-denied", "{errors:?}");
+    let told = format!("{errors:?}");
+    assert!(
+        told.contains("cloud-management") && !told.contains("hidden.example"),
+        "{told}"
+    );
+    let whole = commit(&mut device, 4).await;
+    assert!(whole.contains("hidden.example"), "{whole}");
+    device.stop().await;
+}
+
+#[tokio::test]
 async fn a_comment_belongs_to_a_commit_and_is_not_too_long() {
     let mut device = Device::start().await;
     let long = "x".repeat(256);

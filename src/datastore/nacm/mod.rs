@@ -190,6 +190,14 @@ impl Nacm {
         Ok(())
     }
 
+    /// The path of a node, or of the last one above it that a user may read; `/` if that is none.
+    pub fn readable_path<'a>(&self, who: impl Into<Who<'a>>, node: Node<'_>) -> String {
+        let line: Vec<_> = std::iter::successors(Some(node), Node::parent).collect();
+        let mut view = self.view(who.into());
+        let readable = line.into_iter().rev().take_while(|node| view(*node)).last();
+        readable.map_or_else(|| "/".to_owned(), |node| node.path())
+    }
+
     /// Checks that a user may update one node, whether or not it changes.
     ///
     /// # Errors

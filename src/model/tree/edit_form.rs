@@ -8,6 +8,7 @@ use yang5::ffi;
 
 use super::{Diff, Node, NodeKind, Op, Tree, failure};
 use crate::model::error::RpcError;
+use crate::model::schema::Schema;
 
 impl Diff {
     /// What takes it back.
@@ -32,10 +33,15 @@ impl Diff {
     }
 
     /// The elements of the edit that does the same, as far as `view` shows its nodes; empty if it shows none that
-    /// changes. What an element says goes for all below it.
+    /// changes. What an element says goes for all below it. An entry does not say that it stands behind one that is not
+    /// shown.
     pub fn to_edit(&self, view: &mut dyn FnMut(Node<'_>) -> bool) -> String {
         let mut edit = self.0.duplicate();
-        let mut marks = Marks::default();
+        let mut marks = Marks {
+            schema: self.0.schema,
+            said: Vec::new(),
+            hidden: Vec::new(),
+        };
         for root in edit.roots() {
             marks.visit(root, Above::default(), view);
         }
@@ -99,8 +105,8 @@ impl Default for Above {
     }
 }
 
-#[derive(Default)]
 struct Marks {
+    schema: Schema,
     said: Vec<Said>,
     hidden: Vec<*mut ffi::lyd_node>,
 }
@@ -143,7 +149,8 @@ impl Marks {
         self.said.push(Said {
             node: node.raw(),
             operation,
-            behind: behind(op, node),
+            behind: behind(op, node)
+                .filter(|(_, entry)| entry.is_empty() || is_shown(self.schema, node, entry, view)),
         });
         let below = match op {
             // A moved entry says nothing of what is in it.
@@ -185,6 +192,26 @@ fn behind(op: Op, node: Node<'_>) -> Option<(&'static CStr, String)> {
         _ => ("value", c"yang:value"),
     };
     Some((attribute, node.meta(name)?))
+}
+
+/// Whether the sibling that `behind` names would be shown, which may be in neither tree of the difference: a node of
+/// its own stands for it, with its keys, as access control asks for no more (RFC 8341, section 3.4.5).
+fn is_shown(
+    schema: Schema,
+    node: Node<'_>,
+    entry: &str,
+    view: &mut dyn FnMut(Node<'_>) -> bool,
+) -> bool {
+    let above = node.parent().map_or(String::new(), |parent| parent.path());
+    let own = node.schema();
+    let predicate = match node.kind() {
+        NodeKind::List => entry.to_owned(),
+        _ if entry.contains('\'') => format!("[.=\"{entry}\"]"),
+        _ => format!("[.='{entry}']"),
+    };
+    let path = format!("{above}/{}:{}{predicate}", own.module(), own.name());
+    let mut sibling = Tree::new(schema);
+    sibling.set(&path, None).is_ok() && sibling.find(&path).is_some_and(view)
 }
 
 impl Said {
@@ -305,5 +332,21 @@ mod tests {
                 assert_eq!(new.to_xml(), old.to_xml());
             }
         }
+    }
+
+    #[test]
+    fn an_entry_does_not_say_that_it_stands_behind_one_that_is_hidden() {
+        let old = [server("a"), server("hidden")].concat();
+        let new = [server("a"), server("hidden"), server("b"), server("c")].concat();
+        let diff = tree(&old).diff(&tree(&new)).unwrap();
+        let is_hidden = |node: Node<'_>| {
+            node.name() == "backup-server"
+                && node.child_value("domain").as_deref() == Some("hidden")
+        };
+        let text = diff.to_edit(&mut |node| !is_hidden(node));
+        assert!(!text.contains("hidden"), "{text}");
+        assert!(text.contains("[domain='b']"), "{text}");
+        let all = diff.to_edit(&mut |_| true);
+        assert!(all.contains("[domain='hidden']"), "{all}");
     }
 }
