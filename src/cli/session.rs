@@ -98,11 +98,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Known::OnDevice { filter, leaf } => (filter, leaf),
         };
         let data = match self.client.get(Some(filter)).await {
-            Err(ClientError::Refused(_) | ClientError::Deadline(_)) => return Ok(Vec::new()),
+            Err(ClientError::Refused(_) | ClientError::Deadline(_) | ClientError::TooBig) => {
+                return Ok(Vec::new());
+            }
             data => data?,
         };
         let mut values = Vec::new();
-        collect(&as_they_are(&data)?, leaf, &mut values);
+        let elements = as_they_are(&data).unwrap_or_default();
+        collect(&elements, leaf, &mut values);
         values.sort();
         values.dedup();
         Ok(values)

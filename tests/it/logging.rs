@@ -3,6 +3,7 @@
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use tempfile::TempDir;
 use tether::agent::Agent;
+use tether::cli::session::Answer;
 use tether::log::{Log, Setup, Sink};
 use tether::protocol::client::ReportedError;
 use tracing::subscriber::DefaultGuard;
@@ -262,6 +263,37 @@ async fn the_log_is_read_in_parts() {
     );
     let errors = device.read("<level>error</level>").await;
     assert!(values(&errors, "number").is_empty(), "{errors}");
+    device.agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_log_is_displayed_on_the_command_line() {
+    let mut device = Logged::start().await;
+    let edited = device
+        .edit("running", &system("<contact>a</contact>"))
+        .await;
+    assert!(edited.is_empty());
+    device.audited("operation=edit-config").await;
+    let mut cli = tether::cli::connect(device.agent.socket()).await.unwrap();
+    let Answer::Done(shown) = soon(cli.line("dis log module audit", 0)).await.unwrap() else {
+        panic!("not displayed")
+    };
+    let mut lines = shown.lines();
+    assert!(lines.next().unwrap().starts_with("Log buffer"), "{shown}");
+    assert!(lines.nth(1).unwrap().starts_with("No.  Time"), "{shown}");
+    let times: Vec<_> = lines.map(|line| &line[..28]).collect();
+    assert!(times.is_sorted() && times.len() > 1, "{shown}");
+    assert!(
+        shown.contains("  info   audit   running changed session=1 user=admin"),
+        "{shown}"
+    );
+    let Answer::Done(reverse) = soon(cli.line("dis log reverse size 2", 0)).await.unwrap() else {
+        panic!("not displayed")
+    };
+    let lines: Vec<_> = reverse.lines().collect();
+    let number = |line: &str| line.split(' ').next().unwrap().parse::<u64>().unwrap();
+    assert_eq!(lines.len(), 5, "{reverse}");
+    assert!(number(lines[3]) > number(lines[4]), "{reverse}");
     device.agent.stop().await;
 }
 

@@ -74,7 +74,7 @@ enum Service {
     /// The subsystem `netconf`.
     Netconf,
     /// Commands of one request, or of the stream.
-    Commands(Option<String>),
+    Commands(Option<Vec<u8>>),
     /// What a client without a command wants: a shell if it has a terminal.
     Shell,
 }
@@ -163,7 +163,7 @@ impl Connection {
             }
         };
         let program = self.shared.program.clone();
-        let shells = Arc::clone(&self.shared.shells);
+        let places = Arc::clone(&self.shared.places);
         tokio::spawn(async move {
             match wanted {
                 None => run_session(serve, peer, writer, inbox).await,
@@ -174,7 +174,7 @@ impl Connection {
                         writer,
                         inbox,
                         program,
-                        shells,
+                        places,
                     };
                     line.run(wanted).await;
                 }
@@ -358,8 +358,8 @@ impl Handler for Connection {
         command: &[u8],
         session: &mut Session,
     ) -> Result<(), ConnectionError> {
-        let command = String::from_utf8_lossy(command).into_owned();
-        self.begin_and_answer(id, Service::Commands(Some(command)), session)
+        let command = Service::Commands(Some(command.to_vec()));
+        self.begin_and_answer(id, command, session)
     }
 
     async fn window_change_request(

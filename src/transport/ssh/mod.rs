@@ -111,8 +111,8 @@ struct Shared {
     limits: watch::Receiver<Arc<Limits>>,
     serve: Serve,
     program: PathBuf,
-    /// Places for shells.
-    shells: Arc<Semaphore>,
+    /// Places for command lines.
+    places: Arc<command_line::Places>,
     shutdown: watch::Receiver<bool>,
     counters: Arc<Counters>,
     throttle: Mutex<Throttle>,
@@ -147,7 +147,7 @@ impl SshServer {
             limits: parts.limits,
             serve: parts.serve,
             program: parts.program,
-            shells: Arc::new(Semaphore::new(command_line::SHELLS)),
+            places: Arc::default(),
             shutdown: parts.shutdown,
             counters: Arc::default(),
             throttle: Mutex::default(),

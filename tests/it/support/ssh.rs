@@ -119,6 +119,17 @@ impl SshSession {
         }
     }
 
+    /// A shell without a terminal: it reads commands.
+    pub async fn script(&self) -> Shell {
+        let channel = self.connection.channel_open_session().await.unwrap();
+        channel.request_shell(true).await.unwrap();
+        Shell {
+            channel,
+            unseen: String::new(),
+            status: None,
+        }
+    }
+
     async fn over(connection: Handle<Trusting>) -> Self {
         let stream = subsystem(&connection).await;
         Self {
