@@ -3,6 +3,7 @@
 use super::grammar::{Command, Given, Grammar, Part, Symbol, View};
 use super::printable;
 use super::tokens::{Token, tokens};
+use crate::model::xml::is_xml_character;
 
 /// A command that was understood.
 #[derive(Clone)]
@@ -336,7 +337,8 @@ impl<'g> Next<'g> {
             true => line[token.offset..].trim_end(),
             false => &token.text,
         };
-        if !(value.fits)(text) {
+        // No message can hold other characters.
+        if !(value.fits)(text) || !text.chars().all(is_xml_character) {
             return None;
         }
         let mut reading = self.reading.clone();
@@ -459,6 +461,8 @@ mod tests {
             ),
             ("quit now", ParseError::TooMany { at: 5 }),
             ("cloud-management keepalive 9", ParseError::Wrong { at: 27 }),
+            ("sysname a\u{1b}b", ParseError::Wrong { at: 8 }),
+            (r#"sysname "\u{0}""#, ParseError::Wrong { at: 8 }),
             (
                 "cloud-management server password simple",
                 ParseError::Incomplete { at: 39 },

@@ -216,8 +216,8 @@ pub fn presentable(text: &str, longest: usize) -> String {
         .collect()
 }
 
-/// XML 1.0, section 2.2.
-fn is_xml_character(c: char) -> bool {
+/// Whether XML has a place for a character (XML 1.0, section 2.2).
+pub fn is_xml_character(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
 }
 

@@ -203,22 +203,28 @@ def test_ctrl_c_at_the_prompt_drops_the_line(shell):
     assert "Oops" not in screen.wait_for("% Unrecognized")
 
 
-def test_ctrl_c_breaks_a_running_command_off_and_the_session_goes_on(shell, agent, silent):
+@pytest.mark.parametrize("where", ["over ssh", "on a local terminal"])
+def test_ctrl_c_breaks_a_running_command_off_and_the_session_goes_on(shell, agent, silent, where):
     with agent.connect() as session:
         Orchestrator(session, agent).commit(server(f"<domain>127.0.0.1</domain><port>{silent}</port>"))
-    screen = shell()
-    screen.type("cloud-management test\r")
-    screen.wait_for("TCP            : passed")
-    screen.type(CTRL_C)
-    screen.wait_for("% Broken off. The test goes on by itself")
-    screen.wait_for("<Device> ")
-    screen.type("display cloud-management state verbose\r")
-    screen.wait_for("Connection test")
-    screen.type("q")
-    screen.wait_for("<Device> ")
-    screen.type("cloud-management test\r")
-    screen.wait_for("% ")
-    screen.wait_for("<Device> ")
+    local = [program.TETHER, "cli", "--socket", agent.state / "tether.sock"]
+    screen = shell() if where == "over ssh" else Screen(local)
+    try:
+        screen.type("cloud-management test\r")
+        screen.wait_for("TCP            : passed")
+        screen.type(CTRL_C)
+        screen.wait_for("% Broken off. The test goes on by itself")
+        screen.wait_for("<Device> ")
+        screen.type("display cloud-management state verbose | begin Connection test\r")
+        screen.wait_for("Started at")
+        screen.wait_for("<Device> ")
+        screen.type("cloud-management test\r")
+        screen.wait_for("% a test is under way")
+        screen.wait_for("<Device> ")
+        screen.type("quit\r")
+        assert screen.end() == 0
+    finally:
+        screen.kill()
 
 
 def test_ctrl_c_ends_one_command_on_a_terminal(shell, agent, silent):
