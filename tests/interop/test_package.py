@@ -1,5 +1,6 @@
 """The .deb on a throw-away machine with a systemd of its own: installed, used, upgraded, removed and purged."""
 
+import json
 import os
 import re
 import shutil
@@ -95,6 +96,16 @@ def test_the_installed_service_runs_as_its_own_user_with_two_capabilities(machin
     assert len(re.findall(r"the user admin was made, with the password \S+", printed)) == 1
     shown = machine.run("tether", "cli", "-c", "display cloud-management state").stdout
     assert "Cloud connection state   : Unconnected" in shown
+
+
+def test_the_journal_has_each_value_as_a_field(machine, packages):
+    install(machine, packages[0])
+    machine.run("tether", "cli", "-c", "system-view", "-c", "sysname mine")
+    look = ["journalctl", "--unit=tether", "--output=json", "OPERATION=edit-config"]
+    told = wait_until("it is told", lambda: machine.run(*look).stdout.splitlines())
+    entry, = map(json.loads, told)
+    assert (entry["USER"], entry["OUTCOME"], entry["TARGET"], entry["PRIORITY"]) == ("admin", "ok", "audit", "6"), entry
+    assert entry["MESSAGE"].startswith("rpc session=")
 
 
 def test_what_comes_with_it_is_there(machine, packages):
