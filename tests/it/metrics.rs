@@ -64,6 +64,7 @@ async fn a_device_tells_prometheus_of_its_tunnel_sessions_commits_and_subscripti
         ("tether_subscriptions ", 1.0),
         (r#"tether_notifications_total{outcome="sent"} "#, 1.0),
         ("tether_notifications_lost_total ", 0.0),
+        ("tether_log_entries_lost_total ", 0.0),
     ] {
         at_least(sample, least);
     }
