@@ -95,11 +95,13 @@ impl Tunnel {
         if id != self.unbinding.id || self.unbinding.state != UnbindingState::Sent {
             return false;
         }
+        let code = self.unbinding.code.take();
         let (state, reason) = match answer {
             UnbindAnswer::Accepted => (UnbindingState::Accepted, None),
-            UnbindAnswer::Refused { reason } => (UnbindingState::Refused, shorten(&reason)),
+            UnbindAnswer::Refused { reason } => {
+                (UnbindingState::Refused, shorten(&without(&reason, code)))
+            }
         };
-        self.unbinding.code = None;
         self.unbinding.state = state;
         self.unbinding.reason.clone_from(&reason);
         self.unbinding.at = Some(Moment::Run(now));
@@ -115,6 +117,14 @@ impl Tunnel {
 
     fn save_unbinding(&mut self) {
         self.out.push(Action::SaveUnbinding(self.unbinding.clone()));
+    }
+}
+
+/// The cloud's word without the code, which it may repeat: more may read the state than the code.
+fn without(reason: &str, code: Option<Secret>) -> String {
+    match code {
+        Some(code) if !code.reveal().is_empty() => reason.replace(code.reveal(), "***"),
+        _ => reason.to_owned(),
     }
 }
 
