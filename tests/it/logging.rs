@@ -66,6 +66,19 @@ impl Logged {
         }
     }
 
+    /// A session from afar of a user `op`, who is made with what else is configured.
+    async fn open_op(&mut self, beside: &str) -> SshSession {
+        let op = "<authentication><user><name>op</name><password>$0$op-Pa55word</password></user></authentication>";
+        assert!(
+            self.edit("running", &(system(op) + beside))
+                .await
+                .is_empty()
+        );
+        let address = self.agent.ssh_addresses()[0];
+        let opened = SshSession::open(address, "op", "op-Pa55word").await;
+        opened.unwrap()
+    }
+
     async fn edit(&mut self, target: &str, config: &str) -> Vec<ReportedError> {
         match self.session.edit_config(target, config).await {
             Ok(_) => Vec::new(),
@@ -300,21 +313,9 @@ async fn the_log_is_displayed_on_the_command_line() {
 #[tokio::test]
 async fn an_operator_may_not_read_the_log() {
     let mut device = Logged::start().await;
-    let operator = system(
-        "<authentication><user><name>op</name><password>$0$op-Pa55word</password></user></authentication>",
-    );
     let member = r#"<nacm xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm"><groups><group><name>operator</name><user-name>op</user-name></group></groups></nacm>"#;
-    assert!(
-        device
-            .edit("running", &(operator + member))
-            .await
-            .is_empty()
-    );
-    let address = device.agent.ssh_addresses()[0];
-    let mut session = SshSession::open(address, "op", "op-Pa55word")
-        .await
-        .unwrap();
-    let errors = refused(session.session.rpc(&read_log("")).await);
+    let mut op = device.open_op(member).await;
+    let errors = refused(op.session.rpc(&read_log("")).await);
     assert_eq!(errors[0].tag, "access-denied");
     let audit = device.audited("outcome=access-denied").await.join("\n");
     assert!(
@@ -327,14 +328,7 @@ async fn an_operator_may_not_read_the_log() {
 #[tokio::test]
 async fn an_operation_that_may_not_be_executed_is_told_although_it_only_looks() {
     let mut device = Logged::start().await;
-    let nobody = system(
-        "<authentication><user><name>op</name><password>$0$op-Pa55word</password></user></authentication>",
-    );
-    assert!(device.edit("running", &nobody).await.is_empty());
-    let address = device.agent.ssh_addresses()[0];
-    let mut op = SshSession::open(address, "op", "op-Pa55word")
-        .await
-        .unwrap();
+    let mut op = device.open_op("").await;
     let errors = refused(op.session.get_config("running", None).await);
     assert_eq!(errors[0].tag, "access-denied");
     let audit = device.audited("operation=get-config").await.join("\n");
