@@ -3,7 +3,7 @@
 //! What stands behind a prompt is typed, what follows is what it shows. Comment lines are directions: `# wait WORD` until
 //! the device is in a state, `# wait source WORD` until the newest commit has a source; by another session `# lock DATASTORE`,
 //! `# unlock DATASTORE`, `# discard`, and `# edit DATASTORE LEAF VALUE` below cloud-management (its escapes are those of a word in
-//! quotes). `PORT` is the port of the reference cloud; dates, ciphertext and the like are replaced.
+//! quotes). `# part` sets parts apart, which the README shows. `PORT` is the port of the reference cloud; dates, ciphertext and the like are replaced.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -42,7 +42,7 @@ const REPLACED: [(&str, &str); 9] = [
 ];
 
 /// What a comment line begins with that is a direction.
-const DIRECTIONS: [&str; 5] = ["wait", "lock", "unlock", "edit", "discard"];
+const DIRECTIONS: [&str; 6] = ["wait", "lock", "unlock", "edit", "discard", "part"];
 
 /// Behind a prompt, what is typed.
 const TYPED: &str = r"^(?:(<)[^>]+>|\[(\*?)[^\]]+\]) (.*)$";
@@ -93,6 +93,7 @@ impl Transcript {
             ["wait", "source", source] => self.wait_source(source).await,
             ["lock", datastore] => self.device.session.lock(datastore).await.unwrap(),
             ["unlock", datastore] => self.device.session.unlock(datastore).await.unwrap(),
+            ["part"] => {}
             ["discard"] => self.device.session.discard_changes().await.unwrap(),
             ["edit", datastore, leaf, value] => {
                 let value = &tokens(&format!("\"{value}\""))[0].text;
@@ -236,6 +237,25 @@ async fn what_others_do_meanwhile() {
 #[tokio::test]
 async fn what_the_device_starts_with_is_saved_where_it_is_asked_to_be() {
     play_with("startup", true).await;
+}
+
+/// What the README shows of the command line is what it does: each part of the transcript, between lines `# part`, stands in
+/// it as it is, with the address and port of the manual, and a certificate that has not ended.
+#[tokio::test]
+async fn the_transcripts_of_the_readme() {
+    play("readme").await;
+    let text = std::fs::read_to_string(folder().join("readme.txt")).unwrap();
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    for part in text.split("# part\n") {
+        let shown = part.lines().filter(|line| !line.starts_with("# "));
+        let shown: String = shown.map(|line| format!("{line}\n")).collect();
+        let shown = shown
+            .replace("127.0.0.1", "10.1.1.1")
+            .replace("PORT", "443")
+            .replace("until 2019", "until 2029");
+        assert!(readme.contains(&shown), "the README lacks this:\n{shown}");
+    }
 }
 
 /// The commands that were typed in a transcript, and whether each was done.
