@@ -383,8 +383,8 @@ impl ParseError {
             Self::Incomplete { at } => (at, "Incomplete command"),
             Self::TooMany { at } => (at, "Too many parameters"),
         };
-        let before = line.get(..*at).unwrap_or(line);
-        let width = columns + printable::width(before, columns) + 1;
+        let before = printable::text(line.get(..*at).unwrap_or(line));
+        let width = columns + printable::width(&before, columns) + 1;
         format!("{:>width$}\n% {words} found at '^' position.\n", '^')
     }
 }
@@ -478,6 +478,16 @@ mod tests {
             ParseError::Unrecognized { at: 5 }.message("é東x", 9),
             "            ^\n% Unrecognized command found at '^' position.\n"
         );
+    }
+
+    #[test]
+    fn the_caret_stands_below_the_word_as_the_terminal_shows_it() {
+        let line = "display \t東京\u{1b}[ x";
+        let at = line.len() - 1;
+        let caret = ParseError::Unrecognized { at }.message(line, 9);
+        // Up to the next stop, two wide characters, `\u{1b}` written out, a bracket and a blank.
+        let column = 24 + 2 * 2 + 6 + 2;
+        assert_eq!(caret.find('^'), Some(column));
     }
 
     #[test]

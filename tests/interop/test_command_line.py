@@ -236,6 +236,17 @@ def test_ctrl_c_ends_one_command_on_a_terminal(shell, agent, silent):
     assert screen.end() == 130
 
 
+def test_one_command_ends_with_its_client(ssh, agent, silent):
+    with agent.connect() as session:
+        Orchestrator(session, agent).commit(server(f"<domain>127.0.0.1</domain><port>{silent}</port>"))
+        client = subprocess.Popen(ssh("cloud-management test"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        with client:
+            assert client.stdout.readline() == f"Testing 127.0.0.1, port {silent}\n"
+            assert len(agent.sessions(session)) == 2
+            client.kill()
+        wait_until("its session is gone", lambda: len(agent.sessions(session)) == 1)
+
+
 def shells(agent):
     """The processes of shells that the agent has started."""
     found = []
