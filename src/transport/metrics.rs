@@ -1,6 +1,8 @@
 //! The door for Prometheus: `GET /metrics` over HTTP (exposition format 0.0.4), and nothing else. Whoever can reach the
 //! address may read; it is off unless it is asked for.
 
+mod guests;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -15,14 +17,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
+use self::guests::{Guests, HasAsked};
 use super::stopped;
 
-/// Connections at the same time; one more is closed at once.
-const CONNECTIONS: usize = 8;
 /// A request is to be there by then.
 const REQUEST: Duration = Duration::from_secs(5);
 /// And everything over by then.
@@ -61,17 +62,22 @@ impl MetricsServer {
 
     /// Answers until `shutdown` says true.
     pub async fn run(self, render: Render, shutdown: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut guests = Guests::default();
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = stopped(&shutdown) => return,
                 Some(_) = connections.join_next() => {}
                 accepted = self.0.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                            connections.spawn(answer(stream, Arc::clone(&render), place));
+                    Ok((stream, from)) => {
+                        let address = from.ip().to_canonical();
+                        if guests.make_room(address) {
+                            let has_asked = HasAsked::default();
+                            let answer = answer(stream, Arc::clone(&render), has_asked.clone());
+                            guests.enter(address, has_asked, connections.spawn(answer));
                         }
+                        // Whoever has come asks, if he can, before others come.
+                        yield_now().await;
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the address of the metrics cannot accept a connection");
@@ -84,8 +90,9 @@ impl MetricsServer {
     }
 }
 
-async fn answer(stream: TcpStream, render: Render, place: OwnedSemaphorePermit) {
+async fn answer(stream: TcpStream, render: Render, has_asked: HasAsked) {
     let service = service_fn(move |request| {
+        has_asked.set();
         let response = respond(&request, &render);
         async { Ok::<_, Infallible>(response) }
     });
@@ -103,7 +110,6 @@ async fn answer(stream: TcpStream, render: Render, place: OwnedSemaphorePermit) 
         }
         () = sleep(CONNECTION) => {}
     }
-    drop(place);
 }
 
 fn respond(request: &Request<Incoming>, render: &Render) -> Response<Full<Bytes>> {
@@ -200,31 +206,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_connection_too_many_is_closed_and_the_next_is_served_when_there_is_room() {
+    async fn whoever_keeps_silent_makes_room_and_keeps_nobody_out() {
         let door = Door::open().await;
-        let mut held = Vec::new();
-        for _ in 0..CONNECTIONS {
-            held.push(door.connect().await);
+        let mut silent = Vec::new();
+        for _ in 0..guests::PLACES {
+            let mut stream = door.connect().await;
+            stream.write_all(b"GET /metrics HT").await.unwrap();
+            silent.push(stream);
         }
-        // Served in the order in which they came, so all places are taken by now.
-        let mut refused = door.connect().await;
-        assert_eq!(refused.read(&mut [0; 1]).await.unwrap_or(0), 0);
-        drop(held);
-        let answered = async {
-            loop {
-                let mut stream = door.connect().await;
-                let asked = stream.write_all(get("GET", "/metrics").as_bytes()).await;
-                let mut answer = String::new();
-                if asked.is_ok()
-                    && stream.read_to_string(&mut answer).await.is_ok()
-                    && !answer.is_empty()
-                {
-                    return answer;
-                }
-            }
-        };
-        let answer = timeout(Duration::from_secs(20), answered).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        for _ in 0..3 {
+            let answer = door.ask(&get("GET", "/metrics")).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        // The oldest have gone.
+        assert_eq!(silent[0].read(&mut [0; 1]).await.unwrap_or(0), 0);
     }
 
     #[tokio::test]

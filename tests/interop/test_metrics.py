@@ -1,9 +1,11 @@
 """The metrics as Prometheus reads them, by the parser of its own Python client, and the dashboard that shows them."""
 
+import contextlib
 import json
 import re
 import socket
 import subprocess
+import threading
 import urllib.request
 from pathlib import Path
 
@@ -132,3 +134,27 @@ def test_hostile_readers_of_the_metrics_are_bounded_and_hold_up_nobody(measured)
     for stream in held:
         stream.close()
     wait_until("the next one is served", lambda: read.tries())
+
+
+def test_readers_that_say_nothing_keep_no_other_out(measured):
+    _, read = measured
+    over = threading.Event()
+
+    def loiter():
+        while not over.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(read.address, DEADLINE) as stream:
+                stream.sendall(b"G")
+                # Ends when it is shown out.
+                stream.recv(1)
+
+    loiterers = [threading.Thread(target=loiter) for _ in range(16)]
+    for loiterer in loiterers:
+        loiterer.start()
+    try:
+        for _ in range(20):
+            assert "tether_tunnel_state" in read.text()
+    finally:
+        over.set()
+        # Their last connections end by the deadline of a request.
+        for loiterer in loiterers:
+            loiterer.join(DEADLINE)

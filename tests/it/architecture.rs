@@ -36,6 +36,7 @@ const WAITING: &[&str] = &[
     "transport/control/",
     "transport/local.rs",
     "transport/metrics.rs",
+    "transport/metrics/",
     "transport/socket.rs",
     "transport/ssh/",
     "cli/",
