@@ -7,9 +7,6 @@ use super::operations::SessionId;
 use super::rpc::{Named, Rpc, Stored};
 use crate::model::error::{ErrorTag, Errors};
 use crate::model::paths;
-use crate::model::schema::Schema;
-use crate::model::tree::{NodeKind, SchemaNode};
-use crate::protocol::xml::{Document, Element};
 
 /// Under which part of the log it is told.
 const PART: &str = "audit";
@@ -23,7 +20,7 @@ pub struct Request {
 
 impl Request {
     /// Of an operation.
-    pub fn of(schema: Schema, rpc: &Rpc) -> Self {
+    pub fn of(rpc: &Rpc) -> Self {
         let target = match rpc {
             Rpc::EditConfig(edit) => Some(edit.target.as_str().to_owned()),
             Rpc::EditData(edit) => Some(stored(edit.datastore).to_owned()),
@@ -33,10 +30,10 @@ impl Request {
             Rpc::Lock { target } | Rpc::Unlock { target } => Some(named(*target).to_owned()),
             Rpc::KillSession { session } => Some(format!("session {session}")),
             Rpc::KillSubscription { id } => Some(format!("subscription {id}")),
-            Rpc::Action { message } => match action(schema, message) {
-                Some(action) if action == paths::READ_LOG => return Self::only_looks(rpc),
-                action => action,
-            },
+            Rpc::Action { path, .. } if path.as_deref() == Some(paths::READ_LOG) => {
+                return Self::only_looks(rpc);
+            }
+            Rpc::Action { path, .. } => path.clone(),
             Rpc::Commit { .. }
             | Rpc::CancelCommit { .. }
             | Rpc::DiscardChanges
@@ -104,26 +101,4 @@ fn stored(datastore: Stored) -> &'static str {
         Stored::Conventional(datastore) => datastore.as_str(),
         Stored::Operational => "operational",
     }
-}
-
-/// The path of the action in its module; nothing if there is no such action.
-fn action(schema: Schema, message: &str) -> Option<String> {
-    let document = Document::parse(message.as_bytes(), usize::MAX).ok()?;
-    let action = document.root().children().next()?;
-    let mut element = action.children().next()?;
-    let mut node = schema.top(schema.module_of(element.namespace())?, element.name())?;
-    while node.kind() != NodeKind::Action {
-        (element, node) = element.children().find_map(|child| {
-            let below = below(node, &child)?;
-            Some((child, below))
-        })?;
-    }
-    Some(node.path())
-}
-
-/// The node of a child, if an action can be it or be within it.
-fn below(node: SchemaNode, child: &Element<'_>) -> Option<SchemaNode> {
-    let may_be = [NodeKind::Action, NodeKind::Container, NodeKind::List];
-    let mut below = node.children();
-    below.find(|below| below.name() == child.name() && may_be.contains(&below.kind()))
 }

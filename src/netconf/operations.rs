@@ -8,6 +8,7 @@ use super::reply::Reply;
 use super::rpc::Rpc;
 use super::session::{EndSwitch, Owed};
 use crate::model::error::{Errors, RpcError};
+use crate::model::schema::Schema;
 
 /// The number of a session, from 1 (RFC 6241, section 8.1).
 pub use crate::datastore::SessionId;
@@ -207,6 +208,9 @@ pub trait Operations: Clone + Send + Sync + 'static {
 
     /// Releases what the session holds: locks, the candidate, its place. Must not wait.
     fn close(&self, session: SessionId, reason: EndReason);
+
+    /// The modules that messages are read by.
+    fn schema(&self) -> Schema;
 
     /// The namespace of a module, for the prefixes of error paths.
     fn namespace(&self, module: &str) -> Option<String>;

@@ -1,5 +1,6 @@
 //! The operations of RFC 6241 and of the modules, with their parameters parsed into types.
 
+mod action;
 mod edit_data;
 mod get_data;
 mod parameters;
@@ -353,6 +354,8 @@ pub enum Rpc {
     },
     /// An action of a module (RFC 7950, section 7.15.2).
     Action {
+        /// Its path in its module; none if there is no such action.
+        path: Option<String>,
         /// The whole `<rpc>` message.
         message: String,
     },

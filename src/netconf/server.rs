@@ -81,6 +81,7 @@ impl Open {
             host: self.peer.source.as_deref().and_then(|at| at.parse().ok()),
             transport: Some(self.peer.transport.identity()),
             source: "netconf",
+            back_to: None,
             comment: None,
             at: SystemTime::now(),
         }
@@ -225,7 +226,7 @@ impl Server {
     /// Does an operation, which leaves a record if it changes something or is not allowed.
     async fn carry_out(&self, session: SessionId, rpc: Rpc) -> Result<Reply, Errors> {
         let caller = self.author(session)?;
-        let request = Request::of(self.0.schema, &rpc);
+        let request = Request::of(&rpc);
         let (user, source) = (caller.user.clone(), self.source(session));
         let outcome = self.perform(caller, rpc).await;
         if request.is_told(&outcome) {
@@ -438,6 +439,10 @@ impl Operations for Server {
         drop(sessions);
         self.0.datastore.end_session(session);
         self.0.told.sessions.ring();
+    }
+
+    fn schema(&self) -> Schema {
+        self.schema()
     }
 
     fn namespace(&self, module: &str) -> Option<String> {

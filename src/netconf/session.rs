@@ -353,7 +353,7 @@ where
     /// Answers one message; the reason if the session ends with it.
     async fn handle(&mut self, message: &[u8]) -> Result<Option<EndReason>, SessionError> {
         let depth = self.limits.borrow().message_depth;
-        let (head, result) = match rpc::read(message, depth) {
+        let (head, result) = match rpc::read(self.operations.schema(), message, depth) {
             Incoming::Hello => return Err(SessionError::SecondHello),
             Incoming::Malformed { head, error } => {
                 self.counters.count_bad_rpc();

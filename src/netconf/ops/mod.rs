@@ -178,7 +178,7 @@ pub fn write(
             commit::cancel_commit(datastore, caller, persist_id.as_deref())?
         }
         Rpc::DiscardChanges => commit::discard_changes(datastore, caller)?,
-        Rpc::Action { message } | Rpc::Other { message, .. } => {
+        Rpc::Action { message, .. } | Rpc::Other { message, .. } => {
             let (step, reply) = action::act(datastore, caller, &message)?;
             return Ok((step, Ok(reply)));
         }

@@ -5,9 +5,12 @@ use std::time::Duration;
 use super::edit_data::edit_data;
 use super::get_data::get_data;
 use super::parameters::{Parameters, any_source, any_target, datastore, filter, source};
-use super::{Datastore, Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption, push, subscribe};
+use super::{
+    Datastore, Edit, ErrorOption, NMDA_NAMESPACE, Rpc, TestOption, action, push, subscribe,
+};
 use crate::datastore::confirm::{Confirmed, Request};
 use crate::model::error::{ErrorTag, Errors, NETCONF_NAMESPACE, RpcError, YANG_NAMESPACE};
+use crate::model::schema::Schema;
 use crate::netconf::reply::ReplyHead;
 use crate::netconf::subscription::push::NAMESPACE as PUSH_NAMESPACE;
 use crate::protocol::xml::{Document, Element, XmlError};
@@ -46,9 +49,9 @@ pub enum Incoming {
 }
 
 /// Reads a message; `depth` is the greatest number of elements nested in one another.
-pub fn read(message: &[u8], depth: usize) -> Incoming {
+pub fn read(schema: Schema, message: &[u8], depth: usize) -> Incoming {
     match Document::parse(message, depth) {
-        Ok(document) => classify(document.root(), message),
+        Ok(document) => classify(schema, document.root(), message),
         Err(error) => Incoming::Malformed {
             head: ReplyHead::recover(message),
             error,
@@ -56,7 +59,7 @@ pub fn read(message: &[u8], depth: usize) -> Incoming {
     }
 }
 
-fn classify(root: &Element<'_>, message: &[u8]) -> Incoming {
+fn classify(schema: Schema, root: &Element<'_>, message: &[u8]) -> Incoming {
     if root.is(NETCONF_NAMESPACE, "hello") {
         return Incoming::Hello;
     }
@@ -90,7 +93,7 @@ fn classify(root: &Element<'_>, message: &[u8]) -> Incoming {
     }
     let mut operations = root.children();
     let rpc = match (operations.next(), operations.next()) {
-        (Some(operation), None) => parse(&operation, message),
+        (Some(operation), None) => parse(schema, &operation, message),
         // The abstract element of the XML schema in RFC 6241, appendix B, that stands for all operations.
         (None, _) => Err(
             RpcError::rpc(ErrorTag::MissingElement, "the rpc has no operation")
@@ -107,7 +110,7 @@ fn classify(root: &Element<'_>, message: &[u8]) -> Incoming {
     Incoming::Rpc { head, rpc }
 }
 
-fn parse(operation: &Element<'_>, message: &[u8]) -> Result<Rpc, Errors> {
+fn parse(schema: Schema, operation: &Element<'_>, message: &[u8]) -> Result<Rpc, Errors> {
     match operation.namespace() {
         NETCONF_NAMESPACE => Ok(base_operation(operation)?),
         MONITORING_NAMESPACE if operation.name() == "get-schema" => Ok(get_schema(operation)?),
@@ -119,6 +122,7 @@ fn parse(operation: &Element<'_>, message: &[u8]) -> Result<Rpc, Errors> {
         subscribe::NAMESPACE => Ok(subscribe::operation(operation)?),
         PUSH_NAMESPACE if operation.name() == "resync-subscription" => Ok(push::resync(operation)?),
         YANG_NAMESPACE if operation.name() == "action" => Ok(Rpc::Action {
+            path: action::path(schema, operation),
             message: text(message),
         }),
         "" => Err(unknown_namespace(operation.name(), "").into()),

@@ -1,11 +1,19 @@
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::*;
 use crate::datastore::confirm::Confirmed;
 use crate::model::error::{ErrorInfo, ErrorTag, ErrorType, NETCONF_NAMESPACE, RpcError};
+use crate::model::paths;
+use crate::model::schema::Schema;
+
+fn schema() -> Schema {
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::load(&[]).unwrap());
+    *SCHEMA
+}
 
 fn incoming(message: &str) -> Incoming {
-    read(message.as_bytes(), 256)
+    read(schema(), message.as_bytes(), 256)
 }
 
 fn parsed(operation: &str) -> Result<Rpc, Vec<RpcError>> {
@@ -358,7 +366,7 @@ fn operations_of_modules_keep_their_message() {
     let action = operation(
         "<action xmlns='urn:ietf:params:xml:ns:yang:1'><a xmlns='urn:a'><go/></a></action>",
     );
-    assert!(matches!(action, Rpc::Action { message } if message.contains("<go/>")));
+    assert!(matches!(action, Rpc::Action { path: None, message } if message.contains("<go/>")));
     let xml = "<get-schema xmlns='urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring' xmlns:m='urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring'><identifier>a</identifier><format>m:yin</format></get-schema>";
     let expected = Rpc::GetSchema {
         identifier: "a".into(),
@@ -366,6 +374,29 @@ fn operations_of_modules_keep_their_message() {
         format: Some("yin".into()),
     };
     assert_eq!(operation(xml), expected);
+}
+
+#[test]
+fn an_action_is_known_by_its_path_whatever_stands_beside_it() {
+    let named = |content: &str| {
+        let action = format!("<action xmlns='urn:ietf:params:xml:ns:yang:1'>{content}</action>");
+        match operation(&action) {
+            Rpc::Action { path, .. } => path,
+            other => panic!("{other:?}"),
+        }
+    };
+    let management = "urn:tether:yang:device-management";
+    let back = format!(
+        "<m:device-management xmlns:m='{management}'><x xmlns='urn:x'/><m:rollback-to><m:commit-id>much</m:commit-id></m:rollback-to></m:device-management>"
+    );
+    assert_eq!(named(&back).as_deref(), Some(paths::ROLLBACK_TO));
+    for none in [
+        format!("<device-management xmlns='{management}'><commit/></device-management>"),
+        "<device-management xmlns='urn:x'><rollback-to/></device-management>".to_owned(),
+        String::new(),
+    ] {
+        assert_eq!(named(&none), None, "{none}");
+    }
 }
 
 #[test]

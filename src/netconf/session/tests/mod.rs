@@ -4,14 +4,15 @@ mod flow;
 mod hello;
 mod messages;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::model::schema::Schema;
 use crate::netconf::operations::Statistics;
 use crate::protocol::framing::{Framer, encode};
 use crate::protocol::hello::{BASE_1_0, BASE_1_1};
@@ -83,6 +84,11 @@ impl Operations for Server {
     fn close(&self, session: SessionId, reason: EndReason) {
         assert_eq!(session, SESSION);
         self.0.ends.lock().unwrap().push(reason);
+    }
+
+    fn schema(&self) -> Schema {
+        static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::load(&[]).unwrap());
+        *SCHEMA
     }
 
     fn namespace(&self, module: &str) -> Option<String> {
