@@ -65,6 +65,9 @@ pub struct Options {
     pub shutdown_command: Vec<String>,
 }
 
+/// Characters of a line that is refused.
+const EXCERPT: usize = 60;
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -88,7 +91,7 @@ pub enum OptionsError {
         source: std::io::Error,
     },
     /// The file is not what it should be.
-    #[error("the configuration file {path} is refused: {reason}", path = path.display())]
+    #[error("the configuration file {path} is refused: {reason}; tether-agent(1) has all keys", path = path.display())]
     Content {
         /// The file.
         path: PathBuf,
@@ -138,7 +141,7 @@ impl Options {
         })?;
         let file: Self = toml::from_str(&text).map_err(|error| OptionsError::Content {
             path,
-            reason: error.message().lines().collect::<Vec<_>>().join(" "),
+            reason: reason(&error, &text),
         })?;
         let first = |own: Vec<_>, other| if own.is_empty() { other } else { own };
         Ok(Self {
@@ -184,6 +187,19 @@ impl Options {
     pub fn state_directory(&self) -> Result<PathBuf, OptionsError> {
         default_state_directory(self.state_dir.clone())
     }
+}
+
+/// Where in the text, and why, in one line.
+fn reason(error: &toml::de::Error, text: &str) -> String {
+    let words = error.message().lines().collect::<Vec<_>>().join(" ");
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let Some(before) = before else {
+        return words;
+    };
+    let number = before.matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default().trim();
+    let shown: String = line.chars().take(EXCERPT).collect();
+    format!("line {}, {shown:?}: {words}", number + 1)
 }
 
 /// `given`, else /var/lib/tether for root, else a folder of the user's own.
@@ -238,10 +254,32 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_refused_in_one_line() {
-        let error = with("sshh = 1", Options::default())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("sshh") && !error.contains('\n'), "{error}");
+    fn what_is_wrong_is_refused_in_one_line_with_its_place() {
+        for (text, place, words) in [
+            (
+                "sshh = 1",
+                r#"line 1, "sshh = 1": "#,
+                "unknown field `sshh`",
+            ),
+            (
+                "log = \"info\"\n\nmetrics = \"localhost\"\n",
+                r#"line 3, "metrics = \"localhost\"": "#,
+                "socket address",
+            ),
+            (
+                "ssh = [\n  \"0.0.0.0:830\",\n  \"nowhere\",\n]",
+                r#"line 3, "\"nowhere\",": "#,
+                "socket address",
+            ),
+            ("startup-datastore = 1", "line 1, ", "boolean"),
+            ("log-format = \"xml\"", "line 1, ", "`text` or `json`"),
+            ("log = \"info", "line 1, ", ""),
+            ("a\u{1b}\n= 1", "line 1, ", ""),
+        ] {
+            let error = with(text, Options::default()).unwrap_err().to_string();
+            assert!(error.contains(place) && error.contains(words), "{error}");
+            assert!(!error.contains(['\n', '\u{1b}']), "{error}");
+            assert!(error.ends_with("tether-agent(1) has all keys"), "{error}");
+        }
     }
 }

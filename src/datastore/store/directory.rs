@@ -31,10 +31,10 @@ impl StateDirectory {
     /// Makes the directory (mode 0700) if it is missing, and locks it.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] if another process holds it; [`StoreError::File`] and its likes if the directory
-    /// or its lock file cannot be made.
+    /// [`StoreError::InUse`] if another process holds it; [`StoreError::Unusable`] if the directory or its lock file
+    /// cannot be made.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        create_directory(path)?;
+        create_directory(path).map_err(StoreError::unusable(path))?;
         let lock_path = path.join(LOCK_FILE);
         let mut lock = OpenOptions::new()
             .read(true)
@@ -43,7 +43,8 @@ impl StateDirectory {
             .truncate(false)
             .mode(0o600)
             .open(&lock_path)
-            .map_err(StoreError::file(&lock_path))?;
+            .map_err(StoreError::file(&lock_path))
+            .map_err(StoreError::unusable(path))?;
         match try_lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -211,6 +212,28 @@ mod tests {
         );
         drop(held);
         StateDirectory::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_used_is_named_as_the_state_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        for (path, why) in [
+            (Path::new("/proc/tether/x"), "/proc/tether: No such file"),
+            (&file, "Not a directory"),
+            (&file.join("x"), "Not a directory"),
+        ] {
+            let refused = StateDirectory::open(path).unwrap_err().to_string();
+            let start = format!(
+                "the state directory {} (--state-dir) cannot be used: ",
+                path.display()
+            );
+            assert!(
+                refused.starts_with(&start) && refused.contains(why),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Why something could not be stored, and what a manager is told.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -26,6 +26,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// The state directory cannot be made, or nothing in it.
+    #[error("the state directory {} (--state-dir) cannot be used: {source}", directory.display())]
+    Unusable {
+        /// The state directory.
+        directory: PathBuf,
+        /// Why.
+        source: Box<StoreError>,
     },
     /// Another agent holds the state directory.
     #[error("the state directory {} is in use by another agent{}", directory.display(), process(*holder))]
@@ -88,6 +96,13 @@ impl StoreError {
         |source| match Self::from(source) {
             Self::Io(source) => Self::File { path, source },
             told => told,
+        }
+    }
+
+    pub(super) fn unusable(directory: &Path) -> impl FnOnce(Self) -> Self {
+        |source| Self::Unusable {
+            directory: directory.to_owned(),
+            source: Box::new(source),
         }
     }
 

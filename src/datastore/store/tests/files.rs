@@ -161,7 +161,11 @@ fn a_read_only_file_system_refuses_the_start_with_that_word() {
     drop(Store::open(&path).unwrap());
     disk.remount("ro");
     let refused = Store::open(&path).unwrap_err().to_string();
-    assert_eq!(refused, "the file system is read-only");
+    let words = format!(
+        "the state directory {} (--state-dir) cannot be used: the file system is read-only",
+        path.display()
+    );
+    assert_eq!(refused, words);
     disk.remount("rw");
     Store::open(&path).unwrap();
 }
