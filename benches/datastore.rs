@@ -56,6 +56,7 @@ fn edit_and_commit(datastore: &mut Datastore, keepalive: usize) {
         host: None,
         transport: None,
         source: "netconf",
+        back_to: None,
         comment: None,
         at: SystemTime::UNIX_EPOCH,
     };

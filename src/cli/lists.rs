@@ -12,7 +12,7 @@ pub const BACKUP_FILTER: &str = r#"<cloud-management xmlns="urn:tether:yang:clou
 /// What `display netconf sessions` asks for.
 pub const SESSIONS_FILTER: &str = r#"<netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><sessions/></netconf-state>"#;
 /// What `display configuration commit list` asks for.
-pub const COMMITS_FILTER: &str = r#"<device-management xmlns="urn:tether:yang:device-management"><commit><id/><at/><user/><session-id/><source/><source-host/><comment/></commit></device-management>"#;
+pub const COMMITS_FILTER: &str = r#"<device-management xmlns="urn:tether:yang:device-management"><commit><id/><at/><user/><session-id/><source/><rolled-back-to/><source-host/><comment/></commit></device-management>"#;
 /// The port of a server that names none.
 const DEFAULT_PORT: &str = "443";
 
@@ -155,7 +155,7 @@ pub fn commits(roots: &[Element]) -> String {
                 time(text(commit, "at")),
                 or_none(text(commit, "user")),
                 or_none(text(commit, "source-host")),
-                or_none(text(commit, "source")),
+                source(commit),
                 text(commit, "comment").unwrap_or_default().to_owned(),
             ]
         })
@@ -175,7 +175,7 @@ pub fn commit(roots: &[Element]) -> Option<String> {
         ("Session", or_none(text(commit, "session-id"))),
         ("Transport", or_none(transport)),
         ("From", or_none(text(commit, "source-host"))),
-        ("Source", or_none(text(commit, "source"))),
+        ("Source", source(commit)),
         ("Comment", or_none(text(commit, "comment"))),
     ];
     let mut shown: String = fields
@@ -186,6 +186,15 @@ pub fn commit(roots: &[Element]) -> Option<String> {
         changes(edit, 0, &mut shown);
     }
     Some(shown)
+}
+
+/// What brought a commit about, and whereto it went back if it did.
+fn source(commit: &Element) -> String {
+    let source = or_none(text(commit, "source"));
+    match text(commit, "rolled-back-to") {
+        Some(earlier) => format!("{source} {}", or_none(Some(earlier))),
+        None => source,
+    }
 }
 
 /// Names and values, indented, with `+` before what came, `-` before what went, `~` before what changed.
@@ -248,8 +257,18 @@ mod tests {
             shown.contains("Commit    : 7\nTime      : N/A\nUser      : bob\n"),
             "{shown}"
         );
+        assert!(shown.contains("Source    : netconf\n"), "{shown}");
         assert!(shown.ends_with("  a\n+  b 1\n-  c 2\n~  d 3\n"), "{shown}");
         assert_eq!(commit(&[]), None);
+    }
+
+    #[test]
+    fn a_commit_that_goes_back_says_whereto() {
+        let xml = "<device-management><commit><id>9</id><source>rollback-to</source><rolled-back-to>7</rolled-back-to></commit></device-management>";
+        let shown = commit(&elements(xml)).unwrap();
+        assert!(shown.contains("Source    : rollback-to 7\n"), "{shown}");
+        let listed = commits(&elements(xml));
+        assert!(listed.contains("rollback-to 7"), "{listed}");
     }
 
     #[test]

@@ -156,6 +156,9 @@ impl Commit {
             leaf(to, "session-id", &session.to_string());
         }
         leaf(to, "source", &record.source);
+        if let Some(earlier) = record.rolled_back_to {
+            leaf(to, "rolled-back-to", &earlier.to_string());
+        }
         let transport = record
             .transport
             .as_deref()
@@ -217,6 +220,7 @@ impl Datastore {
         let tree = self.running_after(id)?;
         let by = Author {
             source: ROLLBACK_TO,
+            back_to: Some(id),
             ..by.clone()
         };
         let refused = match self.replace_running(tree, &by) {

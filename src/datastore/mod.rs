@@ -74,6 +74,8 @@ pub struct Author {
     pub transport: Option<&'static str>,
     /// What the change comes from, such as `netconf`: an enum of `source` in `/device-management/commit`.
     pub source: &'static str,
+    /// The commit that he goes back to, if that is the change.
+    pub back_to: Option<u64>,
     /// What he says about the change.
     pub comment: Option<String>,
     /// When it was asked for.
@@ -91,6 +93,7 @@ impl Author {
             host: None,
             transport: None,
             source,
+            back_to: None,
             comment: None,
             at,
         }

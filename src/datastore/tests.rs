@@ -104,6 +104,7 @@ fn author(session: SessionId) -> Author {
         host: None,
         transport: None,
         source: "netconf",
+        back_to: None,
         comment: None,
         at: SystemTime::UNIX_EPOCH,
     }

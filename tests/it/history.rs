@@ -141,6 +141,7 @@ async fn running_goes_back_to_what_it_was_after_a_commit_as_a_commit_of_its_own(
     let told = commit(&mut device, 5).await;
     for part in [
         "<source>rollback-to</source>",
+        "<rolled-back-to>2</rolled-back-to>",
         "<comment>it was better</comment>",
         ">60<",
     ] {

@@ -182,6 +182,20 @@ async fn an_action_is_told_by_its_path_and_a_user_from_afar_by_his_address() {
 }
 
 #[tokio::test]
+async fn a_way_back_is_told_with_whereto() {
+    let mut device = Logged::start().await;
+    let interval = cloud_management("<keepalive-interval>60</keepalive-interval>");
+    assert!(device.edit("running", &interval).await.is_empty());
+    let back = management("<rollback-to><commit-id>1</commit-id></rollback-to>");
+    let back = format!(r#"<action xmlns="urn:ietf:params:xml:ns:yang:1">{back}</action>"#);
+    device.session.rpc(&back).await.unwrap();
+    let audit = device.audited("by=rollback-to").await.join("\n");
+    let words = "running changed session=1 user=admin by=rollback-to back_to=1 changes=";
+    assert!(audit.contains(words), "{audit}");
+    device.agent.stop().await;
+}
+
+#[tokio::test]
 async fn levels_change_as_they_are_committed_for_all_and_for_one_part() {
     let mut device = Logged::start().await;
     let quiet = logging("<level>error</level>");

@@ -83,6 +83,7 @@ fn author() -> Author {
         host: None,
         transport: None,
         source: "netconf",
+        back_to: None,
         comment: None,
         at: SystemTime::UNIX_EPOCH,
     }

@@ -134,6 +134,7 @@ fn audit(by: &Author, notice: &Tree) {
         user = by.user,
         source = host,
         by = by.source,
+        back_to = by.back_to,
         changes = edits().count(),
         paths = named.collect::<Vec<_>>().join(", "),
         "running changed"

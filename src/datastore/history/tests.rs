@@ -97,6 +97,7 @@ fn going_back_is_a_commit_that_says_so_and_can_be_gone_back_from() {
         .cloned()
         .unwrap();
     assert_eq!((last.id, last.source.as_str()), (3, ROLLBACK_TO));
+    assert_eq!(last.rolled_back_to, Some(1));
     assert_eq!(last.comment.as_deref(), Some("as before"));
     let step = datastore.roll_back_to(2, &by).unwrap();
     complete(&mut datastore, step);

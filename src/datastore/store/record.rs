@@ -22,6 +22,9 @@ pub struct CommitRecord {
     pub session: Option<u32>,
     /// What brought it about, see [`Author::source`].
     pub source: String,
+    /// The commit that this one goes back to, if it was made for that.
+    #[serde(default)]
+    pub rolled_back_to: Option<u64>,
     /// How the author came in, see [`Author::transport`].
     #[serde(default)]
     pub transport: Option<String>,
@@ -44,6 +47,7 @@ impl CommitRecord {
             user: by.user.clone(),
             session: Some(by.session).filter(|session| *session != 0),
             source: by.source.to_owned(),
+            rolled_back_to: by.back_to,
             transport: by.transport.map(str::to_owned),
             host: by.host,
             comment: by.comment.clone(),
@@ -59,6 +63,7 @@ impl CommitRecord {
             user: self.user.clone(),
             session: self.session,
             source: self.source.clone(),
+            rolled_back_to: self.rolled_back_to,
             transport: self.transport.clone(),
             host: self.host,
             comment: self.comment.clone(),
@@ -100,5 +105,6 @@ mod tests {
         let record: CommitRecord = serde_json::from_str(stored).unwrap();
         assert_eq!((record.id, record.session), (7, Some(3)));
         assert_eq!((record.transport, record.host), (None, None));
+        assert_eq!(record.rolled_back_to, None);
     }
 }

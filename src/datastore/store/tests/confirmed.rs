@@ -39,6 +39,7 @@ pub(super) fn author() -> Author {
         host: None,
         transport: None,
         source: "netconf",
+        back_to: None,
         comment: None,
         at: SystemTime::UNIX_EPOCH,
     }

@@ -23,6 +23,7 @@ fn record(id: u64, diff: &[u8]) -> CommitRecord {
         transport: None,
         source: "netconf".to_owned(),
         host: None,
+        rolled_back_to: None,
         comment: None,
         diff: diff.to_vec(),
     }
