@@ -74,6 +74,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.client.close().await
     }
 
+    /// Ends once the agent has ended it, and gives how that was seen.
+    pub async fn ended(&mut self) -> ClientError {
+        self.client.ended().await
+    }
+
     /// What stands before the next line.
     pub fn prompt(&self) -> String {
         match self.view {

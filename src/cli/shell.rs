@@ -3,7 +3,7 @@
 //! The line editor blocks, so it has a thread of its own, which asks the task that has the session.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use rustyline::completion::{Completer, Pair};
@@ -11,15 +11,18 @@ use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{
     Cmd, CompletionType, ConditionalEventHandler, Config, Context, Editor, Event, EventContext,
-    EventHandler, Helper, Highlighter, Hinter, KeyEvent, RepeatCount, Validator,
+    EventHandler, Helper, Highlighter, Hinter, KeyCode, KeyEvent, Modifiers, RepeatCount,
+    Validator,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use super::ahead::{Ahead, Next};
 use super::grammar::{Grammar, Symbol};
 use super::parse::{Begun, Place};
 use super::session::{Answer, Session};
+use super::terminal::{self, Glance, Terminal};
 use super::tokens::{ends_in_quotes, tokens};
 use super::values::Known;
 use super::{CliError, pager, printable};
@@ -29,8 +32,9 @@ use crate::protocol::client::ClientError;
 const HISTORY: usize = 200;
 /// Values that are not remembered.
 const SECRETS: [&str; 2] = ["simple", "code"];
-/// What is said of octets that are no text; the line that they were typed in is gone.
-const NO_TEXT: &str = "% That is no UTF-8: the line is dropped.\n";
+/// What is said of octets that are no text. Where the next line begins is not known then.
+const NO_TEXT: &str =
+    "% That is no UTF-8: the line is dropped, and all that was typed behind it.\n";
 
 /// What the editor asks the session.
 enum Ask {
@@ -38,30 +42,55 @@ enum Ask {
     Place(String, oneshot::Sender<Place>),
     Known(Known, oneshot::Sender<Vec<String>>),
     /// A line, which began after so many columns.
-    Line(String, usize, oneshot::Sender<Answer>),
+    Line(String, usize, oneshot::Sender<Told>),
     /// What a command that is under way has come to since.
-    More(oneshot::Sender<Answer>),
+    More(oneshot::Sender<Told>),
 }
 
-/// Serves a person at the terminal until he leaves.
+/// An answer, and whether the person has broken off what it is the answer to.
+struct Told(Answer, bool);
+
+/// Serves a person at the terminal until he leaves, or until the agent has ended the session: then at once, whatever is being
+/// typed.
 ///
 /// # Errors
-/// The session broke, or the terminal did.
+/// The session broke, or the terminal did. The terminal is as it was before, at the beginning of a row.
 pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     mut session: Session<S>,
 ) -> Result<(), CliError> {
+    let terminal = Terminal::take().map_err(CliError::Terminal)?;
+    let served = serve(&mut session).await;
+    drop(terminal);
+    if served.is_err() {
+        // The next that is shown does not stand behind a prompt.
+        let _ = io::stdout().write_all(b"\n");
+    }
+    served?;
+    Ok(session.close().await?)
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    session: &mut Session<S>,
+) -> Result<(), CliError> {
     // At the prompt Ctrl-C is a key like others; at any other time it breaks off what is being done.
-    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(CliError::Terminal)?;
     let (asks, mut asked) = mpsc::channel(1);
     let editor = tokio::task::spawn_blocking(move || edit(Asker(asks)));
-    while let Some(ask) = asked.recv().await {
-        answer(&mut session, &mut interrupts, ask).await?;
+    loop {
+        let ask = tokio::select! {
+            biased;
+            ask = asked.recv() => ask,
+            // The editor waits for a key, which need not come: whoever gets this ends the program.
+            why = session.ended() => return Err(why.into()),
+        };
+        match ask {
+            Some(ask) => answer(session, &mut interrupts, ask).await?,
+            None => break,
+        }
     }
-    match editor.await {
-        Ok(done) => done?,
-        Err(_) => return Err(io::Error::other("the line editor broke down").into()),
-    }
-    Ok(session.close().await?)
+    let done = editor.await;
+    done.unwrap_or_else(|_| Err(io::Error::other("the line editor broke down")))
+        .map_err(CliError::Terminal)
 }
 
 /// An editor that is gone does not hear its answer.
@@ -70,21 +99,26 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     interrupts: &mut Signal,
     ask: Ask,
 ) -> Result<(), ClientError> {
+    if matches!(ask, Ask::Prompt(_)) {
+        // What was interrupted before is over.
+        while interrupts.recv().now_or_never().is_some() {}
+    }
+    let mut is_broken_off = false;
+    let broken_off = async {
+        interrupts.recv().await;
+        is_broken_off = true;
+    };
     match ask {
-        Ask::Prompt(to) => {
-            // What was interrupted before is over.
-            while interrupts.recv().now_or_never().is_some() {}
-            drop(to.send(session.prompt()));
-        }
+        Ask::Prompt(to) => drop(to.send(session.prompt())),
         Ask::Place(line, to) => drop(to.send(session.place(&line))),
         Ask::Known(known, to) => drop(to.send(session.known(known).await?)),
         Ask::Line(line, columns, to) => {
-            let broken_off = interrupts.recv().map(drop);
-            drop(to.send(session.line_until(&line, columns, broken_off).await?));
+            let answer = session.line_until(&line, columns, broken_off).await?;
+            drop(to.send(Told(answer, is_broken_off)));
         }
         Ask::More(to) => {
-            let broken_off = interrupts.recv().map(drop);
-            drop(to.send(session.more_until(broken_off).await?));
+            let answer = session.more_until(broken_off).await?;
+            drop(to.send(Told(answer, is_broken_off)));
         }
     }
     Ok(())
@@ -103,6 +137,9 @@ impl Asker {
     }
 }
 
+const HELP: KeyEvent = KeyEvent(KeyCode::Char('?'), Modifiers::NONE);
+const RETURN: KeyEvent = KeyEvent(KeyCode::Char('Z'), Modifiers::CTRL);
+
 /// What a key asked for that ended the line early.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Early {
@@ -112,27 +149,40 @@ enum Early {
     Return,
 }
 
-type Asked = Arc<Mutex<Option<Early>>>;
-
-/// Remembers what a key is for, and ends the line.
-struct Key {
-    asked: Asked,
-    is_help: bool,
+/// What the keys have to say to those who wait for a line.
+#[derive(Default)]
+struct Keys {
+    early: Option<Early>,
+    /// Where they go while nobody waits for a line.
+    ahead: Option<Ahead>,
 }
 
-impl ConditionalEventHandler for Key {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, at: &EventContext<'_>) -> Option<Cmd> {
-        let before = &at.line()[..at.pos()];
+#[derive(Clone, Default)]
+struct Asked(Arc<Mutex<Keys>>);
+
+impl Asked {
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks at each key first.
+impl ConditionalEventHandler for Asked {
+    fn handle(&self, event: &Event, _: RepeatCount, _: bool, at: &EventContext<'_>) -> Option<Cmd> {
+        let key = event.get(0)?;
+        let mut keys = self.keys();
+        if let Some(ahead) = &mut keys.ahead {
+            let has_room = ahead.take(key);
+            return Some(if has_room { Cmd::Noop } else { Cmd::AcceptLine });
+        }
         // In quotes it is a character like any other.
-        if self.is_help && ends_in_quotes(before) {
+        if *key == HELP && !ends_in_quotes(&at.line()[..at.pos()]) {
+            keys.early = Some(Early::Help(at.pos()));
+        } else if *key == RETURN {
+            keys.early = Some(Early::Return);
+        } else {
             return None;
         }
-        let early = if self.is_help {
-            Early::Help(at.pos())
-        } else {
-            Early::Return
-        };
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(early);
         Some(Cmd::AcceptLine)
     }
 }
@@ -190,51 +240,147 @@ fn editor(asker: &Asker, asked: &Asked) -> rustyline::Result<Line> {
     let history = MemHistory::with_config(&config);
     let mut editor = Editor::with_history(config, history)?;
     editor.set_helper(Some(Words(asker.clone())));
-    for (key, is_help) in [(KeyEvent::from('?'), true), (KeyEvent::ctrl('Z'), false)] {
-        let handler = Key {
-            asked: Arc::clone(asked),
-            is_help,
-        };
-        editor.bind_sequence(key, EventHandler::Conditional(Box::new(handler)));
-    }
+    let handler = EventHandler::Conditional(Box::new(asked.clone()));
+    editor.bind_sequence(Event::Any, handler);
     Ok(editor)
 }
 
 fn edit(asker: Asker) -> io::Result<()> {
     let asked = Asked::default();
-    let mut editor = editor(&asker, &asked).map_err(io::Error::other)?;
-    let mut begun = (String::new(), String::new());
-    while let Some(prompt) = asker.ask(Ask::Prompt) {
-        let (before, after) = std::mem::take(&mut begun);
-        let line = editor.readline_with_initial(&prompt, (&before, &after));
-        let early = asked.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let editor = editor(&asker, &asked).map_err(io::Error::other)?;
+    let mut desk = Desk {
+        asker,
+        asked,
+        editor,
+        begun: (String::new(), String::new()),
+        ahead: Ahead::default(),
+    };
+    while let Some(prompt) = desk.asker.ask(Ask::Prompt) {
+        if !desk.turn(&prompt)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Where lines are typed.
+struct Desk {
+    asker: Asker,
+    asked: Asked,
+    editor: Line,
+    /// What the next line has already, before the cursor and behind it.
+    begun: (String, String),
+    /// What is done before another line is asked for.
+    ahead: Ahead,
+}
+
+impl Desk {
+    /// One line, from its prompt to what it shows; false if it was the last.
+    fn turn(&mut self, prompt: &str) -> io::Result<bool> {
+        let line = self.line(prompt);
+        let early = self.asked.keys().early.take();
         match (line, early) {
             (Ok(line), Some(Early::Help(at))) => {
                 let (before, after) = line.split_at_checked(at).unwrap_or((&line, ""));
-                help(&asker, before)?;
-                begun = (before.to_owned(), after.to_owned());
+                help(&self.asker, before)?;
+                self.begun = (before.to_owned(), after.to_owned());
             }
-            (Ok(_), Some(Early::Return)) => {
-                // In user view there is nothing to return from.
-                if prompt.starts_with('[') && !work(&asker, &mut editor, &prompt, "return")? {
-                    return Ok(());
-                }
-            }
+            // In user view there is nothing to return from.
+            (Ok(_), Some(Early::Return)) if !prompt.starts_with('[') => {}
+            (Ok(_), Some(Early::Return)) => return self.work(prompt, "return"),
             (Ok(line), None) => {
-                remember(&mut editor, &line);
-                if !work(&asker, &mut editor, &prompt, &line)? {
-                    return Ok(());
-                }
+                remember(&mut self.editor, &line);
+                return self.work(prompt, &line);
             }
             (Err(ReadlineError::Interrupted), _) => {}
-            (Err(ReadlineError::Eof), _) => return Ok(()),
+            (Err(ReadlineError::Eof), _) => return Ok(false),
             (Err(ReadlineError::Io(error)), _) if error.kind() == ErrorKind::InvalidData => {
+                terminal::forget_typed();
                 io::stdout().write_all(NO_TEXT.as_bytes())?;
             }
             (Err(error), _) => return Err(io::Error::other(error)),
         }
+        Ok(true)
     }
-    Ok(())
+
+    /// The next line: one that was typed ahead, else one that is asked for.
+    fn line(&mut self, prompt: &str) -> rustyline::Result<String> {
+        let (mut before, after) = std::mem::take(&mut self.begun);
+        match self.ahead.next() {
+            Next::End => return Err(ReadlineError::Eof),
+            Next::Line(line) => {
+                writeln!(io::stdout(), "{prompt}{line}")?;
+                return Ok(line);
+            }
+            Next::Begun(text) => before.push_str(&text),
+        }
+        self.editor.readline_with_initial(prompt, (&before, &after))
+    }
+
+    /// Has a line done; false if the session is over.
+    fn work(&mut self, prompt: &str, line: &str) -> io::Result<bool> {
+        let columns = printable::width(prompt, 0);
+        let mut told = self.asker.ask(|to| Ask::Line(line.to_owned(), columns, to));
+        while let Some(Told(Answer::More(text), _)) = &told {
+            io::stdout().write_all(text.as_bytes())?;
+            told = self.asker.ask(Ask::More);
+        }
+        let (text, is_broken_off) = match told {
+            Some(Told(Answer::Done(text) | Answer::Failed(text) | Answer::More(text), broken)) => {
+                (text, broken)
+            }
+            Some(Told(Answer::Over, _)) | None => return Ok(false),
+        };
+        if is_broken_off {
+            // With all that was typed behind it.
+            self.look_ahead()?;
+            self.ahead = Ahead::default();
+        }
+        self.show(&text)?;
+        Ok(true)
+    }
+
+    /// Shows a text, a page at a time if somebody waits for it: not if more was typed already.
+    fn show(&mut self, text: &str) -> io::Result<()> {
+        let is_short = pager::fits(text, self.editor.dimensions());
+        if is_short || !terminal::has_pages() {
+            return io::stdout().write_all(text.as_bytes());
+        }
+        self.look_ahead()?;
+        if !self.ahead.is_empty() {
+            return io::stdout().write_all(text.as_bytes());
+        }
+        let editor = &mut self.editor;
+        if !pager::show(text, || editor.dimensions())? {
+            self.ahead.end();
+        }
+        Ok(())
+    }
+
+    /// Takes over what was typed and has not been asked for yet.
+    fn look_ahead(&mut self) -> io::Result<()> {
+        if !terminal::has_pages() {
+            return Ok(());
+        }
+        self.asked.keys().ahead = Some(std::mem::take(&mut self.ahead));
+        let glance = Glance::begin()?;
+        let read = self.editor.readline("");
+        drop(glance);
+        self.ahead = self.asked.keys().ahead.take().unwrap_or_default();
+        match read {
+            Ok(_) => Ok(()),
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                terminal::forget_typed();
+                io::stdout().write_all(NO_TEXT.as_bytes())
+            }
+            Err(ReadlineError::Eof) => {
+                self.ahead.end();
+                Ok(())
+            }
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
 }
 
 /// A password in clear text and an unbinding code are not called back, also where the line is wrong in another word.
@@ -258,22 +404,6 @@ fn has_secret(line: &str) -> bool {
         begins("simple") || begins("unbinding-code")
     };
     grammar.begun(line).iter().any(is_given) || words.iter().rev().skip(1).any(looks_like)
-}
-
-/// Has a line done; false if the session is over.
-fn work(asker: &Asker, editor: &mut Line, prompt: &str, line: &str) -> io::Result<bool> {
-    let columns = printable::width(prompt, 0);
-    let mut answer = asker.ask(|to| Ask::Line(line.to_owned(), columns, to));
-    while let Some(Answer::More(text)) = &answer {
-        io::stdout().write_all(text.as_bytes())?;
-        answer = asker.ask(Ask::More);
-    }
-    let text = match answer {
-        Some(Answer::Done(text) | Answer::Failed(text) | Answer::More(text)) => text,
-        Some(Answer::Over) | None => return Ok(false),
-    };
-    pager::show(&text, || editor.dimensions())?;
-    Ok(true)
 }
 
 /// What fits at the cursor.

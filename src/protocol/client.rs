@@ -155,6 +155,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             .map_err(|_| ClientError::Deadline(self.deadline))?
     }
 
+    /// Waits, without a deadline, until the session is of no more use, and gives why. What the server tells meanwhile is kept
+    /// for [`Client::notification`]. The future may be dropped, and the session goes on.
+    pub async fn ended(&mut self) -> ClientError {
+        loop {
+            let message = match self.receive().await {
+                Ok(message) => message,
+                Err(error) => return error,
+            };
+            match Message::read(&message, self.next_id) {
+                Ok(Message::Notification(_)) if self.told.len() == NOTIFICATIONS => {
+                    return ClientError::TooBig;
+                }
+                Ok(Message::Notification(content)) => self.told.push_back(content),
+                Ok(Message::LateReply | Message::Reply(_)) => {}
+                Err(error) => return error,
+            }
+        }
+    }
+
     /// RFC 6241, section 7.7; `filter` is the content of a subtree filter. Gives the content of `<data>`.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 pub use plain::{Plain, example, example_files};
-pub use ssh::SshSession;
+pub use ssh::{Shell, SshSession};
 pub use state::State;
 
 /// The device's serial number.
