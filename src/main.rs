@@ -1,7 +1,7 @@
 //! The binary: arguments to settings, settings to an agent or a command line.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
-use std::path::PathBuf;
+use std::io::{BufRead as _, ErrorKind, IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use clap::Parser as _;
 use tether::agent::options::Options;
 use tether::agent::{Agent, AgentError};
 use tether::arguments::{Arguments, Command};
-use tether::cli;
+use tether::cli::{self, CliError};
 use tether::log::Log;
 use tether::model::settings::Secret;
 use tether::model::tree::heap;
@@ -133,34 +133,47 @@ fn raise_descriptors() {
     }
 }
 
+/// Exit status of a program whose reader has gone, as a shell has it: 128 and the number of SIGPIPE.
+const NOBODY_READS: u8 = 141;
+
 fn cli(
     socket: Option<PathBuf>,
     commands: &[String],
     session_on_stdin: bool,
 ) -> Result<ExitCode, Failure> {
     let runtime = small_runtime()?;
-    if session_on_stdin {
-        runtime.block_on(async { cli::shell::run(cli::inherit().await?).await })?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let socket = socket_path(socket, "tether.sock")?;
-    let all_done = runtime.block_on(async {
-        if !commands.is_empty() {
-            return cli::run(&socket, commands, tokio::io::stdout()).await;
+    let done = match session_on_stdin {
+        true => runtime.block_on(async {
+            let session = cli::inherit().await?;
+            cli::shell::run(session).await.map(|()| true)
+        }),
+        false => {
+            let socket = socket_path(socket, "tether.sock")?;
+            runtime.block_on(command_line(&socket, commands))
         }
-        let mut session = cli::connect(&socket).await?;
-        if std::io::stdin().is_terminal() {
-            return cli::shell::run(session).await.map(|()| true);
-        }
-        let input = tokio::io::BufReader::new(tokio::io::stdin());
-        cli::script(&mut session, input, tokio::io::stdout(), false).await
-    })?;
+    };
     // A thread that waits for standard input must not hold the exit up.
     runtime.shutdown_background();
-    Ok(match all_done {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
+            ExitCode::from(NOBODY_READS)
+        }
+        Err(error) => return Err(error.into()),
     })
+}
+
+async fn command_line(socket: &Path, commands: &[String]) -> Result<bool, CliError> {
+    if !commands.is_empty() {
+        return cli::run(socket, commands, tokio::io::stdout()).await;
+    }
+    let mut session = cli::connect(socket).await?;
+    if std::io::stdin().is_terminal() {
+        return cli::shell::run(session).await.map(|()| true);
+    }
+    let input = tokio::io::BufReader::new(tokio::io::stdin());
+    cli::script(&mut session, input, tokio::io::stdout(), false).await
 }
 
 /// What a hook calls. Hooks pass on what they got, and what they did not get is empty.

@@ -5,6 +5,7 @@
 //! text out. [`run`] and [`script`] give it lines that somebody has written before, `shell.rs` those that a person types at a
 //! terminal.
 
+mod ahead;
 pub mod configuration;
 mod connection_test;
 mod edit;
@@ -18,6 +19,7 @@ pub mod printable;
 pub mod session;
 pub mod shell;
 pub mod show;
+mod terminal;
 pub mod tokens;
 pub mod values;
 pub mod words;
@@ -26,11 +28,13 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt,
 };
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use crate::protocol::client::ClientError;
 use session::{Answer, Session};
@@ -46,12 +50,58 @@ pub enum CliError {
         /// Why.
         source: io::Error,
     },
+    /// The socket is not for this user.
+    #[error("you may not use {path}: permission denied; become root or the user of the agent, or ask who owns it", path = path.display())]
+    Forbidden {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The agent has ended the session before it began.
+    #[error(
+        "the device lets in no further session: there are too many, or too many of this user (\"limits\" of device-management), or it is stopping"
+    )]
+    NotLetIn,
+    /// The agent has ended the session.
+    #[error(
+        "the device has ended the session: another user has freed it, nothing was typed for too long, or the device is stopping"
+    )]
+    Ended,
     /// The session broke.
-    #[error("the session with the agent broke off: {0}")]
-    Session(#[from] ClientError),
-    /// The output cannot be written.
+    #[error("the session with the device broke off: {0}")]
+    Session(ClientError),
+    /// The lines of a script cannot be read.
+    #[error("the commands cannot be read: {0}")]
+    Input(io::Error),
+    /// A line of a script has no end.
+    #[error("line {0} is longer than {LINE} octets: nothing of it is done")]
+    LongLine(usize),
+    /// What is shown cannot be written.
     #[error("the output cannot be written: {0}")]
-    Output(#[from] io::Error),
+    Output(io::Error),
+    /// A person cannot be served at this terminal.
+    #[error("the terminal cannot be used: {0}")]
+    Terminal(io::Error),
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            // However the system calls it.
+            ClientError::Stream(_) => Self::Ended,
+            error => Self::Session(error),
+        }
+    }
+}
+
+/// A session on a stream to the agent.
+///
+/// # Errors
+/// The agent does not let the user in, or is none.
+pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Result<Session<S>, CliError> {
+    Session::open(stream).await.map_err(|error| match error {
+        ClientError::Stream(_) => CliError::NotLetIn,
+        error => error.into(),
+    })
 }
 
 /// A session on the socket of the agent.
@@ -59,13 +109,14 @@ pub enum CliError {
 /// # Errors
 /// The agent cannot be reached, or does not let the user in.
 pub async fn connect(socket: &Path) -> Result<Session<UnixStream>, CliError> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|source| CliError::Connect {
-            path: socket.to_owned(),
-            source,
-        })?;
-    Ok(Session::open(stream).await?)
+    let path = socket.to_owned();
+    match UnixStream::connect(socket).await {
+        Ok(stream) => open(stream).await,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(CliError::Forbidden { path })
+        }
+        Err(source) => Err(CliError::Connect { path, source }),
+    }
 }
 
 /// A session whose stream is standard input, which then becomes the controlling terminal: a shell that somebody else has
@@ -74,12 +125,16 @@ pub async fn connect(socket: &Path) -> Result<Session<UnixStream>, CliError> {
 /// # Errors
 /// There is no terminal, or standard input is no socket of an agent.
 pub async fn inherit() -> Result<Session<UnixStream>, CliError> {
+    open(stream_of_stdin().map_err(CliError::Terminal)?).await
+}
+
+fn stream_of_stdin() -> io::Result<UnixStream> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-    nix::unistd::dup2_stdin(&terminal).map_err(io::Error::from)?;
+    nix::unistd::dup2_stdin(&terminal)?;
     let stream = std::os::unix::net::UnixStream::from(socket);
     stream.set_nonblocking(true)?;
-    Ok(Session::open(UnixStream::from_std(stream)?).await?)
+    UnixStream::from_std(stream)
 }
 
 /// Does one line of a script and writes what it shows as it is known. None if the session is over, else whether it was done.
@@ -105,8 +160,7 @@ async fn one<S: AsyncRead + AsyncWrite + Unpin>(
             "\n" => shown,
             other => shown.replace('\n', other),
         };
-        out.write_all(shown.as_bytes()).await?;
-        out.flush().await?;
+        write(out, &shown).await?;
         if done.is_some() {
             return Ok(done);
         }
@@ -114,10 +168,64 @@ async fn one<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+async fn write(out: &mut (impl AsyncWrite + Unpin), text: &str) -> Result<(), CliError> {
+    out.write_all(text.as_bytes())
+        .await
+        .map_err(CliError::Output)?;
+    out.flush().await.map_err(CliError::Output)
+}
+
 /// Octets of a line of a script, at the most.
 const LINE: u64 = 64 << 10;
+/// How long the rest of a script that has failed is waited for, to be counted.
+const REST: Duration = Duration::from_secs(1);
 
-/// Does the lines of a script, in order, and writes what they show, or why they failed. Returns whether all succeeded.
+/// Whether a line of a script has something to do, as the commands of a person have.
+fn is_command(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    !line.is_empty() && !line.starts_with(b"#") && !line.starts_with(b"!")
+}
+
+/// The next line of a script, with its end; empty behind the last.
+async fn next_line(
+    lines: &mut (impl AsyncBufRead + Unpin),
+    number: usize,
+) -> Result<Vec<u8>, CliError> {
+    let mut line = Vec::new();
+    let read = lines.take(LINE).read_until(b'\n', &mut line).await;
+    match read.map_err(CliError::Input)? as u64 {
+        LINE => Err(CliError::LongLine(number)),
+        _ => Ok(line),
+    }
+}
+
+/// What is said of a script that has stopped before its end: commands that come after one that failed could do harm. Nothing
+/// if no more came.
+fn stopped(left: Option<usize>) -> String {
+    match left {
+        Some(0) => String::new(),
+        Some(1) => "% Stopped: 1 more command was not done.".to_owned(),
+        Some(left) => format!("% Stopped: {left} more commands were not done."),
+        None => "% Stopped: the commands that follow were not done.".to_owned(),
+    }
+}
+
+/// Commands that are left of a script; none if they do not come in time.
+async fn left(lines: &mut (impl AsyncBufRead + Unpin)) -> Option<usize> {
+    let count = async {
+        let mut left = 0;
+        loop {
+            match next_line(lines, 0).await.ok()? {
+                line if line.is_empty() => return Some(left),
+                line => left += usize::from(is_command(&line)),
+            }
+        }
+    };
+    timeout(REST, count).await.ok().flatten()
+}
+
+/// Does the lines of a script, in order, and writes what they show. The first that fails is the last: why is written, and how
+/// many commands were not done. Returns whether all succeeded.
 ///
 /// # Errors
 /// The session broke, the lines cannot be read – or one is longer than 64 KiB – or the output not be written.
@@ -127,30 +235,39 @@ pub async fn script<S: AsyncRead + AsyncWrite + Unpin>(
     mut out: impl AsyncWrite + Unpin,
     on_terminal: bool,
 ) -> Result<bool, CliError> {
-    let mut all_done = true;
     let end_of_line = if on_terminal { "\r\n" } else { "\n" };
-    loop {
-        let mut line = Vec::new();
-        (&mut lines).take(LINE).read_until(b'\n', &mut line).await?;
-        if line.len() as u64 == LINE {
-            return Err(io::Error::other("a line is too long").into());
+    for number in 1.. {
+        let line = next_line(&mut lines, number).await?;
+        if line.is_empty() {
+            break;
         }
-        let is_last = line.is_empty();
-        let Ok(text) = String::from_utf8(line) else {
-            let words = format!("% This line is no UTF-8 and was passed over.{end_of_line}");
-            out.write_all(words.as_bytes()).await?;
-            all_done = false;
-            continue;
+        let done = match std::str::from_utf8(&line) {
+            Ok(text) => {
+                let text = text.trim_end_matches(['\n', '\r']);
+                one(session, text, &mut out, end_of_line).await?
+            }
+            Err(_) => {
+                let words = format!("% Line {number} is no UTF-8.{end_of_line}");
+                write(&mut out, &words).await?;
+                Some(false)
+            }
         };
-        let text = text.trim_end_matches(['\n', '\r']);
-        match one(session, text, &mut out, end_of_line).await? {
-            Some(done) if !is_last => all_done &= done,
-            _ => return Ok(all_done),
+        match done {
+            Some(true) => {}
+            Some(false) => {
+                let words = stopped(left(&mut lines).await);
+                if !words.is_empty() {
+                    write(&mut out, &format!("{words}{end_of_line}")).await?;
+                }
+                return Ok(false);
+            }
+            None => break,
         }
     }
+    Ok(true)
 }
 
-/// Runs commands in one session, in order; writes what they show, or why they failed, to `out`.
+/// Runs commands in one session, in order, as [`script`] does its lines; writes what they show to `out`.
 /// Returns whether all succeeded.
 ///
 /// # Errors
@@ -158,16 +275,11 @@ pub async fn script<S: AsyncRead + AsyncWrite + Unpin>(
 pub async fn run(
     socket: &Path,
     commands: &[String],
-    mut out: impl AsyncWrite + Unpin,
+    out: impl AsyncWrite + Unpin,
 ) -> Result<bool, CliError> {
     let mut session = connect(socket).await?;
-    let mut all_done = true;
-    for command in commands {
-        match one(&mut session, command, &mut out, "\n").await? {
-            Some(done) => all_done &= done,
-            None => break,
-        }
-    }
+    let lines = commands.join("\n");
+    let all_done = script(&mut session, lines.as_bytes(), out, false).await?;
     session.close().await?;
     Ok(all_done)
 }

@@ -7,7 +7,7 @@ use tether::cli::session::Answer;
 use tokio::io::AsyncWriteExt;
 use tokio::process;
 
-use crate::support::{ADMIN_PASSWORD, Device, SshSession, cloud_management, soon, system};
+use crate::support::{ADMIN_PASSWORD, Device, Shell, SshSession, cloud_management, soon, system};
 
 const BOB: &str =
     "<authentication><user><name>bob</name><password>$0$secret</password></user></authentication>";
@@ -73,15 +73,15 @@ async fn an_operator_over_ssh_reads_and_may_not_edit() {
     device.commit(&[&system(BOB), OPERATOR].concat()).await;
     let code = cloud_management("<unbinding-code>4711</unbinding-code>");
     device.commit(&code).await;
-    let lines = "display current-configuration\nsystem-view\ncloud-management keepalive 60\nreturn\nreset cloud-management tunnel";
-    let (shown, status) = over_ssh(&device, "bob", "secret", lines).await;
-    assert_eq!(
-        shown.matches("% user \"bob\" may not").count(),
-        2,
-        "{shown}"
-    );
-    assert!(!shown.contains("4711"), "{shown}");
-    assert_eq!(status, 1);
+    for refused in [
+        "display current-configuration\nsystem-view\ncloud-management keepalive 60",
+        "reset cloud-management tunnel",
+    ] {
+        let (shown, status) = over_ssh(&device, "bob", "secret", refused).await;
+        assert!(shown.contains("% user \"bob\" may not"), "{shown}");
+        assert!(!shown.contains("4711"), "{shown}");
+        assert_eq!(status, 1);
+    }
     let running = device.session.get_config("running", None).await.unwrap();
     assert!(!running.contains("keepalive"), "{running}");
     device.stop().await;
@@ -121,26 +121,19 @@ async fn an_operator_is_denied_each_command_that_edits_or_orders_something() {
     });
     let (in_user, in_system): (Vec<_>, Vec<_>) =
         denied.partition(|command| command.views.contains(&View::User));
-    let lines = |commands: &[&Command]| {
-        let lines: Vec<_> = commands.iter().map(|command| typed(command)).collect();
-        lines.join("\n")
-    };
-    let script = format!("{}\nsystem-view\n{}", lines(&in_user), lines(&in_system));
-    let (shown, status) = over_ssh(&device, "bob", "secret", &script).await;
-    assert_eq!(status, 1);
-    assert_eq!(
-        shown.lines().count(),
-        in_user.len() + in_system.len(),
-        "{shown}"
-    );
-    for (command, line) in in_user.iter().chain(&in_system).zip(shown.lines()) {
-        assert!(
-            line.starts_with("% user \"bob\" may not"),
-            "{}: {line}",
-            command.syntax
-        );
+    let ssh = device.ssh("bob", "secret").await;
+    let in_system = in_system.iter().map(|command| (command, "system-view\n"));
+    let in_user = in_user.iter().map(|command| (command, ""));
+    let mut tried = 0;
+    for (command, view) in in_user.chain(in_system) {
+        let mut script = ssh.script().await;
+        script.send(&format!("{view}{}", typed(command))).await;
+        script.eof().await;
+        soon(script.wait_for("% user \"bob\" may not")).await;
+        assert_eq!(soon(script.end()).await, Some(1), "{}", command.syntax);
+        tried += 1;
     }
-    assert!(in_system.len() > 20, "{}", in_system.len());
+    assert!(tried > 20, "{tried}");
     let after = device.session.get_config("running", None).await.unwrap();
     assert_eq!(before, after);
     device.stop().await;
@@ -288,6 +281,39 @@ async fn nothing_that_a_manager_has_written_reaches_a_terminal_as_a_control_sequ
 }
 
 #[tokio::test]
+async fn a_script_stops_at_its_first_failure() {
+    let mut device = Device::start().await;
+    device.session.lock("candidate").await.unwrap();
+    let lines = "system-view\nconfigure exclusive\nsysname HAZARD\n# a comment\n\nip host a.example 10.0.0.1\ncommit";
+    let (shown, status) = over_ssh(&device, "admin", ADMIN_PASSWORD, lines).await;
+    let shown: Vec<_> = shown.lines().collect();
+    assert!(shown[0].contains("lock"), "{shown:?}");
+    assert_eq!(
+        shown[1..],
+        ["% Stopped: 3 more commands were not done."],
+        "{shown:?}"
+    );
+    assert_eq!(status, 1);
+    let running = device.session.get_config("running", None).await.unwrap();
+    assert!(!running.contains("HAZARD"), "{running}");
+    device.session.unlock("candidate").await.unwrap();
+    // Also one that has got the lock: nothing of it is committed.
+    let lines =
+        "system-view\nconfigure exclusive\nsysname HAZARD\nip host a.example 10.0.0.256\ncommit";
+    let (shown, status) = over_ssh(&device, "admin", ADMIN_PASSWORD, lines).await;
+    assert!(
+        shown.ends_with("% Stopped: 1 more command was not done.\n"),
+        "{shown}"
+    );
+    assert_eq!(status, 1);
+    for datastore in ["running", "candidate"] {
+        let config = device.session.get_config(datastore, None).await.unwrap();
+        assert!(!config.contains("HAZARD"), "{datastore}: {config}");
+    }
+    device.stop().await;
+}
+
+#[tokio::test]
 async fn a_shell_over_ssh_is_the_command_line_on_a_terminal() {
     let device = Device::start().await;
     let address = device.agent().ssh_addresses()[0];
@@ -410,8 +436,9 @@ async fn command_lines_have_a_bound_and_half_a_line_is_never_done() {
     for number in 0..32 {
         let ssh = if number < 16 { &admin } else { &other };
         let mut script = ssh.script().await;
-        script.send("system-view\ndisplay nothing\n").await;
-        soon(script.wait_for("% Unrecognized")).await;
+        let lines = "system-view\ndisplay cloud-management state | include Device\n";
+        script.send(lines).await;
+        soon(script.wait_for("Device state")).await;
         scripts.push(script);
     }
     let mut more = other.script().await;
@@ -434,5 +461,86 @@ async fn command_lines_have_a_bound_and_half_a_line_is_never_done() {
     .await;
     let running = device.session.get_config("running", None).await.unwrap();
     assert!(!running.contains("keepalive"), "{running}");
+    device.stop().await;
+}
+
+/// A shell of `admin`, in user view.
+async fn shell(device: &Device, rows: u32) -> (SshSession, Shell) {
+    let address = device.agent().ssh_addresses()[0];
+    let ssh = SshSession::open(address, "admin", ADMIN_PASSWORD).await;
+    let ssh = ssh.unwrap();
+    let mut shell = soon(ssh.shell(rows, 80)).await;
+    soon(shell.wait_for("<Device> ")).await;
+    (ssh, shell)
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_pasted_is_done_to_its_last_line() {
+    let mut device = Device::start().await;
+    let (_ssh, mut shell) = shell(&device, 24).await;
+    shell
+        .send("system-view\rsysname PASTED\rip host pasted.example 10.9.9.9\rundo sys")
+        .await;
+    soon(shell.wait_for("[PASTED] ip host pasted.example 10.9.9.9\n")).await;
+    // What is no line yet is there to be finished.
+    soon(shell.wait_for("[PASTED] undo sys")).await;
+    let running = device.session.get_config("running", None).await.unwrap();
+    assert!(running.contains("pasted.example"), "{running}");
+    shell.send("name\r").await;
+    soon(shell.wait_for("[Device] ")).await;
+    // More than the terminal holds.
+    let hosts =
+        (0..150).map(|n| format!("ip host a-host-with-a-long-name-{n}.example 10.0.0.{n}\n"));
+    shell.send(&hosts.collect::<String>()).await;
+    soon(shell.wait_for("name-149.example 10.0.0.149\n")).await;
+    soon(shell.wait_for("[Device] ")).await;
+    let running = device.session.get_config("running", None).await.unwrap();
+    assert_eq!(running.matches("a-host-with-a-long-name").count(), 150);
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_typed_ahead_is_no_key_for_a_page() {
+    let mut device = Device::start().await;
+    let (_ssh, mut shell) = shell(&device, 8).await;
+    shell
+        .send("display current-configuration\rsystem-view\r sysname PASTED\rquit\rdisplay current-configuration\r")
+        .await;
+    let shown = soon(shell.wait_for("[PASTED] quit\n")).await;
+    assert!(!shown.contains("More"), "{shown}");
+    assert!(
+        shown.contains("return\n<Device> system-view\n[Device]  sysname PASTED\n"),
+        "{shown}"
+    );
+    let running = device.session.get_config("running", None).await.unwrap();
+    assert!(running.contains("PASTED"), "{running}");
+    // Behind the last one nothing was typed: it stops at its pages.
+    soon(shell.wait_for("<PASTED> display current-configuration\n")).await;
+    let page = soon(shell.wait_for("---- More ----")).await;
+    assert_eq!(page.lines().count(), 8, "{page}");
+    shell.send("q").await;
+    soon(shell.wait_for("<PASTED> ")).await;
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_shell_whose_session_is_ended_says_so_and_ends() {
+    let device = Device::start().await;
+    let (_ssh, mut shell) = shell(&device, 24).await;
+    shell.send("display netconf ses").await;
+    soon(shell.wait_for("display netconf ses")).await;
+    // Behind that of the device and the first of the connection.
+    let session = device.session.session_id() + 2;
+    let (shown, status) = over_ssh(
+        &device,
+        "admin",
+        ADMIN_PASSWORD,
+        &format!("free netconf session {session}"),
+    )
+    .await;
+    assert_eq!((shown.as_str(), status), ("", 0));
+    soon(shell.wait_for("\ntether: the device has ended the session: another user has freed it"))
+        .await;
+    assert_eq!(soon(shell.end()).await, Some(1));
     device.stop().await;
 }

@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::channel::farewell;
 use super::inbox::{ChannelStream, Inbox};
-use crate::cli::{self, CliError, session::Session};
+use crate::cli::{self, CliError};
 use crate::transport::{Peer, Serve};
 
 /// Shells at a time: each is a process.
@@ -136,7 +136,7 @@ async fn commands(
     tokio::spawn(serve(Box::new(theirs), peer));
     let (reader, writer) = tokio::io::split(stream);
     let done = async {
-        let mut session = Session::open(ours).await?;
+        let mut session = cli::open(ours).await?;
         let done = match given {
             Some(given) => {
                 let script = cli::script(&mut session, given.as_slice(), writer, on_terminal);

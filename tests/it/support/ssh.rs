@@ -158,6 +158,11 @@ impl Shell {
         self.channel.data(text.as_bytes()).await.unwrap();
     }
 
+    /// Types no more.
+    pub async fn eof(&self) {
+        self.channel.eof().await.unwrap();
+    }
+
     /// Changes the size of the window.
     pub async fn resize(&mut self, rows: u32, columns: u32) {
         let changed = self.channel.window_change(columns, rows, 0, 0);
