@@ -39,10 +39,10 @@ impl Ahead {
             KeyEvent(KeyCode::Char('J' | 'M'), Modifiers::CTRL) => self.0.push('\n'),
             KeyEvent(KeyCode::Char('C'), Modifiers::CTRL) => self.0.clear(),
             KeyEvent(KeyCode::Char('D'), Modifiers::CTRL) => self.end(),
-            KeyEvent(KeyCode::Char('H'), Modifiers::CTRL) | KeyEvent(KeyCode::Backspace, _) => {
-                if !self.0.ends_with(['\n', END]) {
-                    self.0.pop();
-                }
+            KeyEvent(KeyCode::Char('H'), Modifiers::CTRL) | KeyEvent(KeyCode::Backspace, _)
+                if !self.0.ends_with(['\n', END]) =>
+            {
+                self.0.pop();
             }
             KeyEvent(KeyCode::Tab, _) => self.0.push(' '),
             KeyEvent(KeyCode::Char(c), Modifiers::NONE | Modifiers::SHIFT) => self.0.push(*c),
