@@ -500,8 +500,14 @@ fn serve(server: &Server, limits: &watch::Receiver<Arc<Limits>>) -> Serve {
         let (server, limits) = (server.clone(), limits.clone());
         let (user, source) = (peer.user.clone(), peer.source.clone());
         Box::pin(async move {
-            if let Err(error) = session::serve(stream, peer, server, limits).await {
-                tracing::warn!(user, source, %error, "a NETCONF session is refused or ended");
+            match session::serve(stream, peer, server, limits).await {
+                Err(error) if error.is_departure() => {
+                    tracing::info!(user, source, %error, "the client of a NETCONF session is gone");
+                }
+                Err(error) => {
+                    tracing::warn!(user, source, %error, "a NETCONF session is refused or ended");
+                }
+                Ok(_) => {}
             }
         })
     })

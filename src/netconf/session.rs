@@ -68,6 +68,17 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// Whether the client is just gone, as one whose window is closed: that is against no rule.
+    pub fn is_departure(&self) -> bool {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        match self {
+            Self::Stream(error) => {
+                matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+            }
+            _ => false,
+        }
+    }
+
     /// What is reported about the end of the session.
     pub fn reason(&self) -> EndReason {
         match self {
