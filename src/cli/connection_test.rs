@@ -9,8 +9,6 @@ use super::lists::{child, text};
 use crate::model::status::{FailureReason, TestStep};
 use crate::model::xml::Element;
 
-/// What is asked for while a test is under way.
-pub(super) const FILTER: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><state><connection-test/></state></cloud-management>"#;
 /// What is said when the operator has seen enough.
 pub(super) const GOES_ON: &str = "% Broken off. The test goes on by itself, and the tunnel is left alone: display cloud-management state verbose shows what the test finds.\n";
 /// A test ends before: ten ways to servers (two of the primary, eight backups) of four steps that take 10 s at the most.

@@ -2,13 +2,10 @@
 
 use quick_xml::escape::escape;
 
+use super::filters::{CLOUD, HOSTS, MANAGEMENT, SYSTEM};
 use super::grammar::Given;
+use crate::model::error::YANG_NAMESPACE;
 
-const CLOUD: &str = "urn:tether:yang:cloud-management";
-const SYSTEM: &str = "urn:ietf:params:xml:ns:yang:ietf-system";
-const HOSTS: &str = "urn:tether:yang:device-hosts";
-const MANAGEMENT: &str = "urn:tether:yang:device-management";
-const ACTION: &str = "urn:ietf:params:xml:ns:yang:1";
 /// The attribute of what is to go.
 const REMOVE: &str = r#" xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0" nc:operation="remove""#;
 /// The attribute of what is to be as it stands there.
@@ -102,9 +99,6 @@ pub(super) fn undo_unbinding_code(_: &Given) -> String {
     cloud(&none("unbinding-code"))
 }
 
-/// What the unbinding code in force is asked by.
-pub(super) const UNBINDING_CODE: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><unbinding-code/></cloud-management>"#;
-
 /// The action that sends a code.
 pub(super) fn unbind(given: &Given) -> String {
     action(&cloud(&format!(
@@ -191,7 +185,7 @@ pub(super) fn undo_ip_host_address(given: &Given) -> String {
 }
 
 fn action(inside: &str) -> String {
-    format!("<action xmlns=\"{ACTION}\">{inside}</action>")
+    format!("<action xmlns=\"{YANG_NAMESPACE}\">{inside}</action>")
 }
 
 pub(super) fn reset_tunnel(_: &Given) -> String {

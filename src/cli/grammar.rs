@@ -3,6 +3,8 @@
 //! The syntax of a command is written as in the manual: `[ ]` may be left out, of `{ | }` one is chosen, `<name>` is a
 //! value. A command that shows something takes a filter behind it, which is not written each time.
 
+use std::fmt;
+
 use super::edit;
 use super::values::{self, Value};
 use super::words;
@@ -26,8 +28,16 @@ const USER_AND_SYSTEM: &[View] = &[View::User, View::System];
 const ANY: &[View] = &[View::User, View::System, View::Exclusive];
 
 /// The values that were given with a command, by the names of its syntax.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Given(pub Vec<(&'static str, String)>);
+
+/// The names alone: there are secrets among the values.
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.0.iter().map(|(name, _)| name);
+        f.debug_list().entries(names).finish()
+    }
+}
 
 impl Given {
     /// A value that may be left out.
@@ -474,6 +484,12 @@ mod tests {
                 Part::Choice(choices) => choices.iter().for_each(|one| symbols(one, into)),
             }
         }
+    }
+
+    #[test]
+    fn no_value_is_in_what_is_written_of_them_for_the_log() {
+        let given = Given(vec![("simple", "My#Pa55".to_owned())]);
+        assert_eq!(format!("{given:?}"), r#"["simple"]"#);
     }
 
     #[test]

@@ -7,21 +7,8 @@ use super::printable;
 use crate::model::status::NOT_APPLICABLE;
 use crate::model::xml::Element;
 
-/// What `display cloud-management backup-server state` asks for.
-pub const BACKUP_FILTER: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><backup-server/><server><port/></server><state/></cloud-management>"#;
-/// What `display netconf sessions` asks for.
-pub const SESSIONS_FILTER: &str = r#"<netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><sessions/></netconf-state>"#;
-/// What `display configuration commit list` asks for.
-pub const COMMITS_FILTER: &str = r#"<device-management xmlns="urn:tether:yang:device-management"><commit><id/><at/><user/><session-id/><source/><rolled-back-to/><source-host/><comment/></commit></device-management>"#;
 /// The port of a server that names none.
 const DEFAULT_PORT: &str = "443";
-
-/// What `display configuration commit ID` asks for.
-pub fn commit_filter(id: &str) -> String {
-    format!(
-        r#"<device-management xmlns="urn:tether:yang:device-management"><commit><id>{id}</id></commit></device-management>"#
-    )
-}
 
 pub(super) fn child<'a>(element: &'a Element, name: &str) -> Option<&'a Element> {
     element.children.iter().find(|child| child.name == name)

@@ -3,12 +3,13 @@
 //! [`grammar`] is the table of all commands; `parse.rs` reads a line by it, `edit.rs` says what a command asks of the
 //! server, `show.rs`, `lists.rs` and `configuration.rs` how answers look. [`session::Session`] puts these together: lines in,
 //! text out. [`run`] and [`script`] give it lines that somebody has written before, `shell.rs` those that a person types at a
-//! terminal.
+//! terminal: `terminal.rs` is how that is left, `ahead.rs` what was typed before it was asked for, `pager.rs` a page.
 
 mod ahead;
 pub mod configuration;
 mod connection_test;
 mod edit;
+pub mod filters;
 pub mod grammar;
 pub mod lists;
 mod log_buffer;
@@ -30,6 +31,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt,
 };
@@ -78,6 +80,9 @@ pub enum CliError {
     /// What is shown cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(io::Error),
+    /// The system does not take back what the agent may do.
+    #[error("the capabilities of the agent cannot be given up: {0}")]
+    Capabilities(io::Error),
     /// A person cannot be served at this terminal.
     #[error("the terminal cannot be used: {0}")]
     Terminal(io::Error),
@@ -119,13 +124,30 @@ pub async fn connect(socket: &Path) -> Result<Session<UnixStream>, CliError> {
     }
 }
 
-/// A session whose stream is standard input, which then becomes the controlling terminal: a shell that somebody else has
-/// started.
+/// A session whose stream is standard input, which then becomes the controlling terminal: a shell that the agent has started
+/// for somebody. What the agent may do beyond that is given up first.
 ///
 /// # Errors
 /// There is no terminal, or standard input is no socket of an agent.
 pub async fn inherit() -> Result<Session<UnixStream>, CliError> {
-    open(stream_of_stdin().map_err(CliError::Terminal)?).await
+    let stream = stream_of_stdin().map_err(CliError::Terminal)?;
+    give_up_capabilities().map_err(CliError::Capabilities)?;
+    open(stream).await
+}
+
+/// For this thread and all that it starts from now on, whatever they execute (capabilities(7)).
+fn give_up_capabilities() -> io::Result<()> {
+    let none = CapabilitySet::empty();
+    rustix::thread::clear_ambient_capability_set()?;
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        },
+    )?;
+    Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
 fn stream_of_stdin() -> io::Result<UnixStream> {

@@ -9,7 +9,7 @@ use super::connection_test::{self, Following, Step};
 use super::grammar::{Does, Grammar, Show, View};
 use super::parse::{Parsed, Place};
 use super::values::{Known, NAME};
-use super::{configuration, edit, lists, log_buffer, output, printable, show};
+use super::{configuration, edit, filters, lists, log_buffer, output, printable, show};
 use crate::model::xml::{self, Element, Scope};
 use crate::protocol::client::{Client, ClientError};
 
@@ -21,7 +21,6 @@ const PACE: Duration = Duration::from_millis(100);
 const STARTUP: &str = "urn:ietf:params:netconf:capability:startup:1.0";
 /// The name of a device that has none.
 const DEVICE: &str = "Device";
-const CLOUD_FILTER: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"/>"#;
 
 /// What a line has led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The next that a test of the connection comes to.
     async fn follow(&mut self) -> Result<Answer, ClientError> {
         loop {
-            let test = self.get(connection_test::FILTER).await?;
+            let test = self.get(filters::CONNECTION_TEST).await?;
             let Some(following) = &mut self.following else {
                 return Ok(Answer::Done(String::new()));
             };
@@ -260,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn unbind(&mut self, parsed: &Parsed) -> Result<(), ClientError> {
         let running = self
             .client
-            .get_config("running", Some(edit::UNBINDING_CODE))
+            .get_config("running", Some(filters::UNBINDING_CODE))
             .await?;
         let mut codes = Vec::new();
         collect(&elements(&running)?, "unbinding-code", &mut codes);
@@ -315,19 +314,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn show(&mut self, what: Show, parsed: &Parsed) -> Result<Answer, ClientError> {
         let text = match what {
-            Show::State => show::state(&self.get(show::STATE_FILTER).await?),
-            Show::StateVerbose => show::verbose(&self.get(show::STATE_FILTER).await?),
-            Show::BackupServers => lists::backup_servers(&self.get(lists::BACKUP_FILTER).await?),
+            Show::State => show::state(&self.get(filters::STATE).await?),
+            Show::StateVerbose => show::verbose(&self.get(filters::STATE).await?),
+            Show::BackupServers => lists::backup_servers(&self.get(filters::BACKUP_SERVERS).await?),
             Show::Current => self.configuration("running", None).await?,
-            Show::CurrentCloud => self.configuration("running", Some(CLOUD_FILTER)).await?,
+            Show::CurrentCloud => {
+                self.configuration("running", Some(filters::ALL_OF_CLOUD))
+                    .await?
+            }
             Show::Saved if self.client.server().has(STARTUP) => {
                 self.configuration("startup", None).await?
             }
             Show::Saved => self.configuration("running", None).await?,
-            Show::Sessions => lists::sessions(&self.get(lists::SESSIONS_FILTER).await?),
-            Show::Commits => lists::commits(&self.get(lists::COMMITS_FILTER).await?),
+            Show::Sessions => lists::sessions(&self.get(filters::SESSIONS).await?),
+            Show::Commits => lists::commits(&self.get(filters::COMMITS).await?),
             Show::Commit => {
-                let filter = lists::commit_filter(parsed.given.of("commit-id"));
+                let filter = filters::commit(parsed.given.of("commit-id"));
                 match lists::commit(&self.get(&filter).await?) {
                     Some(text) => text,
                     None => return Ok(Answer::Failed("% There is no such commit.\n".to_owned())),

@@ -2,38 +2,53 @@
 
 use chrono::{DateTime, Local};
 
+use super::lists::{child, text};
 use crate::model::status::{
     ConnectionState, DeviceState, FailureReason, NOT_APPLICABLE, ProcessState,
 };
 use crate::model::xml::Element;
 
-/// What `display cloud-management state` asks for.
-pub const STATE_FILTER: &str =
-    r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><state/></cloud-management>"#;
+/// How a value of a leaf is shown; none if it is no such value.
+type Shown = fn(&str) -> Option<String>;
 
-/// The leaves that `display cloud-management state` shows.
-const SHOWN: [&str; 9] = [
-    "connection-state",
-    "device-state",
-    "server-address",
-    "server-domain",
-    "server-port",
-    "connected-at",
-    "duration",
-    "process-state",
-    "failure-reason",
+/// The lines of `display cloud-management state` (manual, "Verifying the configuration"): their names there, the leaves that
+/// they show, and how.
+const SHOWN: [(&str, &str, Shown); 9] = [
+    ("Cloud connection state", "connection-state", |value| {
+        ConnectionState::from_yang(value).map(|state| state.as_display().to_owned())
+    }),
+    ("Device state", "device-state", |value| {
+        DeviceState::from_yang(value).map(|state| state.as_display().to_owned())
+    }),
+    ("Cloud server address", "server-address", as_it_is),
+    ("Cloud server domain name", "server-domain", as_it_is),
+    ("Cloud server port", "server-port", as_it_is),
+    ("Connected at", "connected-at", connected_at),
+    ("Duration", "duration", |value| {
+        value.parse().ok().map(duration)
+    }),
+    ("Process state", "process-state", |value| {
+        ProcessState::from_yang(value).map(|state| state.as_display().to_owned())
+    }),
+    ("Failure reason", "failure-reason", |value| {
+        FailureReason::from_yang(value).map(|reason| reason.as_display().to_owned())
+    }),
 ];
+
+fn as_it_is(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
 
 /// `display cloud-management state verbose`: the same, and then all else there is, under its names in the model.
 pub fn verbose(roots: &[Element]) -> String {
-    let mut text = state(roots);
+    let mut shown = state(roots);
     let state = roots.iter().find_map(|root| child(root, "state"));
     for more in state.map_or(&[][..], |state| &state.children) {
-        if !SHOWN.contains(&more.name.as_str()) {
-            outline(more, 0, &mut text);
+        if SHOWN.iter().all(|(_, leaf, _)| *leaf != more.name) {
+            outline(more, 0, &mut shown);
         }
     }
-    text
+    shown
 }
 
 /// A line for each value, as wide as those of the manual; what is inside of something stands below its name.
@@ -52,61 +67,15 @@ fn outline(element: &Element, depth: usize, into: &mut String) {
     }
 }
 
-/// `display cloud-management state` (manual, "Verifying the configuration") of the content of a `<data>`.
+/// `display cloud-management state` of the content of a `<data>`.
 pub fn state(roots: &[Element]) -> String {
     let state = roots.iter().find_map(|root| child(root, "state"));
-    let leaf = |name: &str| Some(child(state?, name)?.text.as_str());
-    let fields = [
-        (
-            "Cloud connection state",
-            leaf("connection-state")
-                .and_then(ConnectionState::from_yang)
-                .map(|v| v.as_display().to_owned()),
-        ),
-        (
-            "Device state",
-            leaf("device-state")
-                .and_then(DeviceState::from_yang)
-                .map(|v| v.as_display().to_owned()),
-        ),
-        (
-            "Cloud server address",
-            leaf("server-address").map(str::to_owned),
-        ),
-        (
-            "Cloud server domain name",
-            leaf("server-domain").map(str::to_owned),
-        ),
-        ("Cloud server port", leaf("server-port").map(str::to_owned)),
-        ("Connected at", leaf("connected-at").and_then(connected_at)),
-        (
-            "Duration",
-            leaf("duration")
-                .and_then(|seconds| seconds.parse().ok())
-                .map(duration),
-        ),
-        (
-            "Process state",
-            leaf("process-state")
-                .and_then(ProcessState::from_yang)
-                .map(|v| v.as_display().to_owned()),
-        ),
-        (
-            "Failure reason",
-            leaf("failure-reason")
-                .and_then(FailureReason::from_yang)
-                .map(|v| v.as_display().to_owned()),
-        ),
-    ];
-    let lines = fields.map(|(name, value)| {
+    let lines = SHOWN.map(|(name, leaf, shown)| {
+        let value = state.and_then(|state| text(state, leaf)).and_then(shown);
         let value = value.unwrap_or_else(|| NOT_APPLICABLE.to_owned());
         format!("{name:<25}: {value}\n")
     });
     lines.concat()
-}
-
-fn child<'a>(element: &'a Element, name: &str) -> Option<&'a Element> {
-    element.children.iter().find(|child| child.name == name)
 }
 
 /// `Wed Jan 27 14:18:40 2019`, local time.

@@ -1,5 +1,6 @@
 //! The values of the commands: how `?` shows them, which texts they can be, and where the device knows some.
 
+use super::filters;
 use crate::log::levels::PARTS;
 
 /// Which values there are, for completion.
@@ -18,7 +19,7 @@ pub enum Known {
 
 /// The name of the device.
 pub const NAME: Known = Known::OnDevice {
-    filter: r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><hostname/></system>"#,
+    filter: filters::NAME,
     leaf: "hostname",
 };
 
@@ -85,13 +86,6 @@ fn has_length(text: &str, to: usize) -> bool {
     (1..=to).contains(&text.chars().count())
 }
 
-const SERVER: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><server><domain/><ipv6><domain/></ipv6></server></cloud-management>"#;
-const BACKUP: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><backup-server><domain/></backup-server></cloud-management>"#;
-const VPN: &str = r#"<cloud-management xmlns="urn:tether:yang:cloud-management"><server><vpn-instance/><ipv6><vpn-instance/></ipv6></server><backup-server><vpn-instance/></backup-server></cloud-management>"#;
-const HOSTS: &str = r#"<system xmlns="urn:ietf:params:xml:ns:yang:ietf-system"><dns-resolver><host xmlns="urn:tether:yang:device-hosts"/></dns-resolver></system>"#;
-const SESSIONS: &str = r#"<netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><sessions><session><session-id/></session></sessions></netconf-state>"#;
-const COMMITS: &str = r#"<device-management xmlns="urn:tether:yang:device-management"><commit><id/></commit></device-management>"#;
-
 /// All of them.
 pub static VALUES: &[Value] = &[
     value(
@@ -100,7 +94,7 @@ pub static VALUES: &[Value] = &[
         "Domain name or IP address of the backup server",
         |text| has_length(text, 253),
     )
-    .known(BACKUP, "domain"),
+    .known(filters::BACKUP_DOMAINS, "domain"),
     value(
         "cipher",
         "STRING<4-1027>",
@@ -119,18 +113,18 @@ pub static VALUES: &[Value] = &[
         "Number of the commit",
         |text| is_number(text, 1, u32::MAX),
     )
-    .known(COMMITS, "id"),
+    .known(filters::COMMIT_IDS, "id"),
     value(
         "domain-name",
         "STRING<1-253>",
         "Domain name or IP address of the cloud server",
         |text| has_length(text, 253),
     )
-    .known(SERVER, "domain"),
+    .known(filters::SERVER_DOMAINS, "domain"),
     value("host-name", "STRING<1-253>", "Host name", |text| {
         has_length(text, 253)
     })
-    .known(HOSTS, "name"),
+    .known(filters::STATIC_HOSTS, "name"),
     value(
         "interval",
         "INTEGER<10-600>",
@@ -140,7 +134,7 @@ pub static VALUES: &[Value] = &[
     value("ip-address", "X.X.X.X", "IP address of the host", |text| {
         text.parse::<std::net::IpAddr>().is_ok()
     })
-    .known(HOSTS, "address"),
+    .known(filters::STATIC_HOSTS, "address"),
     value("module", "STRING<1-64>", "Part of the agent", |text| {
         has_length(text, 64)
     })
@@ -173,7 +167,7 @@ pub static VALUES: &[Value] = &[
         "Number of the session",
         |text| is_number(text, 1, u32::MAX),
     )
-    .known(SESSIONS, "session-id"),
+    .known(filters::SESSION_IDS, "session-id"),
     value(
         "simple",
         "STRING<1-63>",
@@ -203,7 +197,7 @@ pub static VALUES: &[Value] = &[
         "Name of the VPN instance",
         |text| has_length(text, 31),
     )
-    .known(VPN, "vpn-instance"),
+    .known(filters::VPN_INSTANCES, "vpn-instance"),
 ];
 
 /// What stands for a name of the syntax that nobody has explained; a test sees that there is none.
