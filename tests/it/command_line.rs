@@ -427,16 +427,15 @@ async fn command_lines_have_a_bound_and_half_a_line_is_never_done() {
     let admin = device.ssh("admin", ADMIN_PASSWORD).await;
     let other = device.ssh("admin", ADMIN_PASSWORD).await;
     let mut scripts = Vec::new();
-    for number in 0..32 {
-        let ssh = if number < 16 { &admin } else { &other };
-        let mut script = ssh.script().await;
+    for _ in 0..16 {
+        let mut script = admin.script().await;
         let lines = "system-view\ndisplay cloud-management state | include Device\n";
         script.send(lines).await;
         soon(script.wait_for("Device state")).await;
         scripts.push(script);
     }
     let mut more = other.script().await;
-    soon(more.wait_for("% Too many command lines at a time")).await;
+    soon(more.wait_for("% too many command lines at a time (16 of one user, 32 in all)")).await;
     assert_eq!(soon(more.end()).await, Some(1));
     // A client that is cut off in the middle of a line has not said what it wants.
     scripts[0].send("cloud-management keepalive 60").await;
@@ -536,5 +535,85 @@ async fn a_shell_whose_session_is_ended_says_so_and_ends() {
     soon(shell.wait_for("\ntether: the device has ended the session: another user has freed it"))
         .await;
     assert_eq!(soon(shell.end()).await, Some(1));
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn one_user_leaves_shells_to_the_others() {
+    let mut device = Device::start().await;
+    device.commit(&[&system(BOB), OPERATOR].concat()).await;
+    let bob = device.ssh("bob", "secret").await;
+    let mut shells = Vec::new();
+    for _ in 0..8 {
+        let mut shell = bob.shell(24, 80).await;
+        soon(shell.wait_for("<Device> ")).await;
+        shells.push(shell);
+    }
+    let mut more = bob.shell(24, 80).await;
+    soon(more.wait_for(
+        "% too many command lines at a time (8 of one user, 32 in all); try again later\n",
+    ))
+    .await;
+    assert_eq!(soon(more.end()).await, Some(1));
+    let (_ssh, _shell) = shell(&device, 24).await;
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_types_no_more_sees_all_that_he_has_asked_for() {
+    let mut device = Device::start().await;
+    let (_ssh, mut shell) = shell(&device, 8).await;
+    // A page waits for nobody, and a line without an end is one.
+    shell
+        .send("system-view\rdisplay current-configuration\rsysname LAST")
+        .await;
+    shell.eof().await;
+    let shown = soon(shell.wait_for("sysname LAST\n")).await;
+    assert!(shown.contains("return\n[Device] sysname LAST\n"), "{shown}");
+    assert_eq!(soon(shell.end()).await, Some(0));
+    let running = device.session.get_config("running", None).await.unwrap();
+    assert!(running.contains("LAST"), "{running}");
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_reads_why_it_is_not_served() {
+    let mut device = Device::start().await;
+    let limits = r#"<device-management xmlns="urn:tether:yang:device-management"><limits><sessions-per-user>2</sessions-per-user></limits></device-management>"#;
+    device.commit(limits).await;
+    let address = device.agent().ssh_addresses()[0];
+    let why = "the device lets in no further session: there are too many, or too many of this user";
+    let ssh = SshSession::open(address, "admin", ADMIN_PASSWORD).await;
+    let mut shell = soon(ssh.unwrap().shell(24, 80)).await;
+    soon(shell.wait_for(why)).await;
+    assert_eq!(soon(shell.end()).await, Some(1));
+    let (shown, status) =
+        over_ssh(&device, "admin", ADMIN_PASSWORD, "display netconf sessions").await;
+    assert!(shown.starts_with(&format!("% {why}")), "{shown}");
+    assert_eq!(status, 1);
+    // A line that has no end is not done.
+    device.commit(&limits.replace('2', "9")).await;
+    let long = format!("system-view\nsysname x{}", " ".repeat(70_000));
+    let (shown, status) = over_ssh(&device, "admin", ADMIN_PASSWORD, &long).await;
+    assert_eq!(
+        (shown.as_str(), status),
+        (
+            "% line 2 is longer than 65536 octets: nothing of it is done\n",
+            1
+        )
+    );
+    device.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_does_not_keep_its_place() {
+    let mut device = Device::start().await;
+    let limits = r#"<device-management xmlns="urn:tether:yang:device-management"><limits><write-timeout>1</write-timeout></limits></device-management>"#;
+    device.commit(limits).await;
+    let address = device.agent().ssh_addresses()[0];
+    let admin = ("admin", ADMIN_PASSWORD);
+    let deaf = SshSession::deaf(address, admin, "display current-configuration");
+    // The exit status needs no window.
+    assert_eq!(soon(deaf).await, Some(1));
     device.stop().await;
 }

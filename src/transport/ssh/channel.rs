@@ -15,6 +15,9 @@ use crate::transport::{Peer, Serve};
 /// How long the orderly end of a channel may take; the connection may be stuck in a write.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// The code of standard error (RFC 4254, section 5.2).
+const STDERR: u32 = 1;
+
 /// Moves what the client sends into the inbox, never waiting for anybody, until the channel is over.
 pub(super) async fn drain(mut reader: ChannelReadHalf, inbox: Arc<Inbox>) {
     loop {
@@ -59,6 +62,12 @@ pub(super) async fn run_session(
     }
     farewell(writer, (overflowed || failed).into()).await;
     inbox.close();
+}
+
+/// Tells a client why, on its standard error (RFC 4254, section 5.2).
+pub(super) async fn complain(writer: &ChannelWriteHalf<Msg>, words: String) {
+    // Whoever does not hear it sees the exit status.
+    let _ = tokio::time::timeout(FAREWELL, writer.extended_data_bytes(STDERR, words)).await;
 }
 
 /// Closes a channel with an exit status.

@@ -19,10 +19,11 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::channel::{drain, run_session};
-use super::command_line::{CommandLine, Terminal, Wanted};
+use super::command_line::{CommandLine, Wanted};
 use super::inbox::Inbox;
 use super::line::Hangup;
 use super::login::{Login, Verdict};
+use super::shell::Terminal;
 use super::{ConnectionError, Shared, Source, WINDOW};
 use crate::transport::{Owed, Peer, Transport};
 
@@ -65,8 +66,16 @@ struct OpenChannel {
     inbox: Arc<Inbox>,
     /// Taken by the session when it begins.
     writer: Option<ChannelWriteHalf<Msg>>,
-    /// The kind of the client's terminal, if it has one, and its size.
-    terminal: Option<(String, watch::Sender<(u16, u16)>)>,
+    /// Of its terminal, if it has one.
+    window: Option<Window>,
+}
+
+/// The window of a client's terminal.
+struct Window {
+    /// What kind of terminal it is.
+    kind: String,
+    /// Rows and columns.
+    size: watch::Sender<(u16, u16)>,
 }
 
 /// What runs on a channel.
@@ -126,7 +135,7 @@ impl Connection {
     }
 
     fn begin_session(&mut self, id: ChannelId, service: Service) -> bool {
-        let Some(user) = self.login.user() else {
+        let Some(peer) = self.peer() else {
             return false;
         };
         let Some(channel) = self.channels.get_mut(&id) else {
@@ -138,33 +147,13 @@ impl Connection {
         let Some(writer) = channel.writer.take() else {
             return false;
         };
-        let peer = Peer {
-            user: user.to_owned(),
-            transport: Transport::Ssh,
-            source: Some(self.source.to_string()),
-            // The users of ietf-system have no groups of their own.
-            groups: Vec::new(),
-            may_recover: false,
-            owed: self.owed.clone(),
-        };
+        let wanted = channel.wanted(service);
+        let inbox = channel.inbox.clone();
         self.shared.counters.sessions.fetch_add(1, Relaxed);
         let running = Running::new(self.progress.clone());
-        let (serve, inbox) = (self.shared.serve.clone(), channel.inbox.clone());
-        let terminal = channel.terminal.as_ref().map(|(kind, size)| Terminal {
-            kind: kind.clone(),
-            size: size.subscribe(),
-        });
-        let wanted = match (service, terminal) {
-            (Service::Netconf, _) => None,
-            (Service::Shell, Some(terminal)) => Some(Wanted::Shell(terminal)),
-            (Service::Shell, None) => Some(Wanted::commands(None, false)),
-            (Service::Commands(given), terminal) => {
-                Some(Wanted::commands(given, terminal.is_some()))
-            }
-        };
-        let program = self.shared.program.clone();
-        let places = Arc::clone(&self.shared.places);
+        let shared = self.shared.clone();
         tokio::spawn(async move {
+            let serve = shared.serve.clone();
             match wanted {
                 None => run_session(serve, peer, writer, inbox).await,
                 Some(wanted) => {
@@ -173,8 +162,9 @@ impl Connection {
                         peer,
                         writer,
                         inbox,
-                        program,
-                        places,
+                        program: shared.program.clone(),
+                        places: shared.places.clone(),
+                        write_timeout: shared.limits.borrow().write_timeout,
                     };
                     line.run(wanted).await;
                 }
@@ -182,6 +172,37 @@ impl Connection {
             drop(running);
         });
         true
+    }
+
+    /// Who has logged in.
+    fn peer(&self) -> Option<Peer> {
+        Some(Peer {
+            user: self.login.user()?.to_owned(),
+            transport: Transport::Ssh,
+            source: Some(self.source.to_string()),
+            // The users of ietf-system have no groups of their own.
+            groups: Vec::new(),
+            may_recover: false,
+            owed: self.owed.clone(),
+        })
+    }
+}
+
+impl OpenChannel {
+    /// What of the command line serves this; none if that is not what does.
+    fn wanted(&self, service: Service) -> Option<Wanted> {
+        let terminal = self.window.as_ref().map(|window| Terminal {
+            kind: window.kind.clone(),
+            size: window.size.subscribe(),
+        });
+        match (service, terminal) {
+            (Service::Netconf, _) => None,
+            (Service::Shell, Some(terminal)) => Some(Wanted::Shell(terminal)),
+            (Service::Shell, None) => Some(Wanted::commands(None, false)),
+            (Service::Commands(given), terminal) => {
+                Some(Wanted::commands(given, terminal.is_some()))
+            }
+        }
     }
 }
 
@@ -286,7 +307,7 @@ impl Handler for Connection {
         let opened = OpenChannel {
             inbox,
             writer,
-            terminal: None,
+            window: None,
         };
         self.channels.insert(id, opened);
         reply.accept().await;
@@ -372,8 +393,8 @@ impl Handler for Connection {
         _session: &mut Session,
     ) -> Result<(), ConnectionError> {
         let channel = self.channels.get(&id);
-        if let Some((_, size)) = channel.and_then(|channel| channel.terminal.as_ref()) {
-            size.send_replace((cells(rows), cells(columns)));
+        if let Some(window) = channel.and_then(|channel| channel.window.as_ref()) {
+            window.size.send_replace((cells(rows), cells(columns)));
         }
         Ok(())
     }
@@ -401,11 +422,21 @@ impl Handler for Connection {
         _modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), ConnectionError> {
-        if let Some(channel) = self.channels.get_mut(&id) {
-            let kind = term.chars().take(TERMINAL_KIND).collect();
-            let size = watch::Sender::new((cells(rows), cells(columns)));
-            channel.terminal = Some((kind, size));
-        }
+        // What runs already has the terminal that it was started with, or none.
+        let channel = self.channels.get_mut(&id);
+        let Some(channel) = channel.filter(|channel| channel.writer.is_some()) else {
+            session.channel_failure(id)?;
+            return Ok(());
+        };
+        channel.window = Some(Window {
+            // The shell's environment holds it.
+            kind: term
+                .chars()
+                .filter(|c| *c != '\0')
+                .take(TERMINAL_KIND)
+                .collect(),
+            size: watch::Sender::new((cells(rows), cells(columns))),
+        });
         session.channel_success(id)?;
         Ok(())
     }

@@ -58,8 +58,7 @@ pub(super) struct Line<S> {
     /// One for each direction: reader and writer may be woken apart. `None` after it came true.
     gone_reading: Option<Gone>,
     gone_writing: Option<Gone>,
-    write_timeout: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
+    progress: Progress,
     linger: Option<Pin<Box<Sleep>>>,
 }
 
@@ -71,13 +70,26 @@ impl<S> Line<S> {
             ahead: Bytes::new(),
             gone_reading: Some(hangup.boxed()),
             gone_writing: Some(hangup.boxed()),
-            write_timeout,
-            stalled: None,
+            progress: Progress::new(write_timeout),
             linger: None,
         }
     }
+}
 
-    /// Lets a write that waits have `write_timeout` and not more.
+/// What becomes of a write that waits: it has so much time and not more.
+struct Progress {
+    write_timeout: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Progress {
+    fn new(write_timeout: Duration) -> Self {
+        Self {
+            write_timeout,
+            stalled: None,
+        }
+    }
+
     fn within_timeout<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -150,7 +162,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
             return aborted();
         }
         let write = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.within_timeout(cx, write)
+        self.progress.within_timeout(cx, write)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -158,7 +170,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
             return aborted();
         }
         let flush = Pin::new(&mut self.stream).poll_flush(cx);
-        self.within_timeout(cx, flush)
+        self.progress.within_timeout(cx, flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -167,7 +179,43 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
         }
         self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         let shutdown = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.within_timeout(cx, shutdown)
+        self.progress.within_timeout(cx, shutdown)
+    }
+}
+
+/// A writer whose writes fail once nobody has taken a single octet for too long.
+pub(super) struct Patient<W> {
+    writer: Pin<Box<W>>,
+    progress: Progress,
+}
+
+impl<W> Patient<W> {
+    pub(super) fn new(writer: W, write_timeout: Duration) -> Self {
+        Self {
+            writer: Box::pin(writer),
+            progress: Progress::new(write_timeout),
+        }
+    }
+}
+
+impl<W: AsyncWrite> AsyncWrite for Patient<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let write = self.writer.as_mut().poll_write(cx, buf);
+        self.progress.within_timeout(cx, write)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flush = self.writer.as_mut().poll_flush(cx);
+        self.progress.within_timeout(cx, flush)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shutdown = self.writer.as_mut().poll_shutdown(cx);
+        self.progress.within_timeout(cx, shutdown)
     }
 }
 
@@ -223,6 +271,22 @@ mod tests {
             peer.read_u8().await.unwrap();
         }
         writing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_patient_writer_fails_at_the_same_time() {
+        let (mut peer, stream) = duplex(16);
+        let mut writer = Patient::new(stream, TIMEOUT);
+        let begun = tokio::time::Instant::now();
+        let reading = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(59)).await;
+            peer.read_u8().await.unwrap();
+            peer
+        });
+        let error = writer.write_all(&[0; 32]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed().as_secs(), 59 + 60);
+        reading.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,6 +41,8 @@ mod host_key;
 mod inbox;
 mod line;
 mod login;
+mod places;
+mod shell;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -112,7 +114,7 @@ struct Shared {
     serve: Serve,
     program: PathBuf,
     /// Places for command lines.
-    places: Arc<command_line::Places>,
+    places: Arc<command_line::CommandLines>,
     shutdown: watch::Receiver<bool>,
     counters: Arc<Counters>,
     throttle: Mutex<Throttle>,

@@ -60,6 +60,14 @@ async fn everything_but_the_subsystem_netconf_is_refused() {
         !answer(&mut channel).await,
         "a second session on one channel"
     );
+    channel
+        .request_pty(true, "vt100", 80, 24, 0, 0, &[])
+        .await
+        .unwrap();
+    assert!(
+        !answer(&mut channel).await,
+        "a terminal for what runs already"
+    );
 }
 
 #[tokio::test]
