@@ -1,5 +1,6 @@
 """The command line through the OpenSSH client: one command, a script, and a shell on a terminal."""
 
+import os
 import re
 import socket
 import subprocess
@@ -72,9 +73,10 @@ def test_a_line_that_is_no_text_is_not_guessed_at(ssh):
     arguments = ssh("-T", "x")[:-1]
     script = b"system-view\nsysname caf\xe9\ndisplay current-configuration | include sysname\n"
     done = subprocess.run(arguments, input=script, capture_output=True, timeout=DEADLINE, check=False)
-    assert (done.returncode, done.stdout) == (1, b"% This line is no UTF-8 and was passed over.\n"), done.stderr
+    stopped = b"% Line 2 is no UTF-8.\n% Stopped: 1 more command was not done.\n"
+    assert (done.returncode, done.stdout) == (1, stopped), done.stderr
     done = subprocess.run(ssh(b"display\xff"), capture_output=True, timeout=DEADLINE, check=False)
-    assert (done.returncode, done.stdout) == (1, b"% This line is no UTF-8 and was passed over.\n"), done.stderr
+    assert (done.returncode, done.stdout) == (1, b"% Line 1 is no UTF-8.\n"), done.stderr
 
 
 def test_an_operator_may_not_edit(ssh, connect, make_key):
@@ -151,10 +153,73 @@ def test_lines_that_are_pasted_are_so_many_commands(shell):
     screen.wait_for(" ip host a.example 10.0.0.1\n ip host b.example 10.0.0.2\n")
 
 
+def test_lines_that_are_pasted_around_a_long_output_are_all_done(shell):
+    screen = shell(rows=10)
+    screen.type("display current-configuration\rsystem-view\rsysname PASTED\rdisplay current-configuration\rip host last.example 10.0.0.9\r")
+    shown = screen.wait_for("[PASTED] ip host last.example 10.0.0.9\n")
+    assert MORE not in shown
+    screen.wait_for("[PASTED] ")
+    screen.type("display current-configuration | include ^.ip.host\r")
+    screen.wait_for(" ip host last.example 10.0.0.9\n")
+
+
+def test_a_script_on_a_terminal_is_done_to_its_end(ssh):
+    done = run(ssh("-tt", "x")[:-1], "system-view\nsysname LAST\ndisplay current-configuration\nquit\nquit\n")
+    assert done.returncode == 0, done.stdout
+    assert " sysname LAST" in done.stdout and MORE not in done.stdout
+    done = run(ssh("-tt", "x")[:-1], "display netconf sessions")
+    assert done.returncode == 0 and "Login time" in done.stdout, done.stdout
+
+
+def test_a_client_reads_why_its_command_is_not_done(ssh, agent, connect):
+    limits = ('<config><device-management xmlns="urn:tether:yang:device-management"><limits><sessions-per-user>1'
+              "</sessions-per-user></limits></device-management></config>")
+    connect().edit_config(target="running", config=limits)
+    done = run(ssh("display netconf sessions"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("% the device lets in no further session: there are too many"), done.stderr
+
+
+def test_times_are_those_of_the_device_in_a_shell_too(start, make_key):
+    agent = start(wrapper=("env", "TZ=XYZ-9"))
+    own = make_key()
+    with agent.connect() as session:
+        session.edit_config(target="running", config=config(authorized_key("admin", own)))
+    target = ["ssh", *OPTIONS, "-i", str(own), "-p", str(agent.port), "admin@127.0.0.1"]
+    command = "display configuration commit 1"
+    at = re.search("Time +: .*", run([*target, command]).stdout)[0]
+    screen = Screen([target[0], "-tt", *target[1:]])
+    try:
+        screen.wait_for("<Device> ")
+        screen.type(f"{command}\r")
+        screen.wait_for(at)
+    finally:
+        screen.kill()
+
+
+def test_a_shell_has_nothing_that_only_the_agent_needs(shell, agent):
+    shell()
+    process = Path("/proc", shells(agent)[0])
+    status = dict(re.findall(r"^(\w+):\t(.*)$", (process / "status").read_text(), re.M))
+    assert {int(status[name], 16) for name in ["CapInh", "CapPrm", "CapEff", "CapAmb"]} == {0}
+    assert status["NoNewPrivs"] == "1"
+    assert os.readlink(process / "cwd") == "/"
+
+
+def test_a_program_whose_reader_is_gone_ends_without_a_word(agent):
+    nobody, output = os.pipe()
+    os.close(nobody)
+    command = [program.TETHER, "cli", "--socket", agent.state / "tether.sock", "-c", "display current-configuration"]
+    done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, timeout=DEADLINE, check=False)
+    os.close(output)
+    # As a shell tells of a program that SIGPIPE has ended.
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_what_is_no_text_drops_the_line_and_not_the_session(shell):
     screen = shell()
     screen.type(b"sysname \xff\xfe\r")
-    screen.wait_for("% That is no UTF-8: the line is dropped.")
+    screen.wait_for("% That is no UTF-8: the line is dropped, and all that was typed behind it.")
     screen.wait_for("<Device> ")
     screen.type(CTRL_C)
     screen.wait_for("<Device> ")
@@ -283,7 +348,7 @@ def test_a_session_that_is_freed_ends_its_shell(shell, agent):
     other.type(f"free netconf session {number}\r")
     other.wait_for("<Device> ")
     assert freed.end() != 0
-    assert "% The session has ended." in freed.text
+    assert "tether: the device has ended the session: another user has freed it" in freed.text
     wait_until("one shell is left", lambda: len(shells(agent)) == 1)
 
 
