@@ -90,8 +90,9 @@ pub const SESSIONS: &str = monitoring!("<sessions/>");
 /// Their numbers.
 pub const SESSION_IDS: &str = monitoring!("<sessions><session><session-id/></session></sessions>");
 /// `display configuration commit list`.
-pub const COMMITS: &str =
-    management!("<commit><id/><at/><user/><session-id/><source/><rolled-back-to/><source-host/><comment/></commit>");
+pub const COMMITS: &str = management!(
+    "<commit><id/><at/><user/><session-id/><source/><rolled-back-to/><source-host/><comment/></commit>"
+);
 /// Their numbers.
 pub const COMMIT_IDS: &str = management!("<commit><id/></commit>");
 
