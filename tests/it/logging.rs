@@ -190,7 +190,7 @@ async fn a_way_back_is_told_with_whereto() {
     let back = format!(r#"<action xmlns="urn:ietf:params:xml:ns:yang:1">{back}</action>"#);
     device.session.rpc(&back).await.unwrap();
     let audit = device.audited("by=rollback-to").await.join("\n");
-    let words = "running changed session=1 user=admin by=rollback-to back_to=1 changes=";
+    let words = "running changed session=1 user=admin by=rollback-to back_to=1 changes=1 ";
     assert!(audit.contains(words), "{audit}");
     device.agent.stop().await;
 }

@@ -153,8 +153,8 @@ fn operation(op: Op, node: Node<'_>) -> Option<&'static str> {
         Op::None => None,
         // A container without presence is there with what is in it.
         Op::Create | Op::Delete if is_container => None,
-        // Nobody has set it: it came with what is above it.
-        Op::Create if node.is_default() => None,
+        // Nobody has set it: it comes and goes with what is above it.
+        Op::Create | Op::Delete if node.is_default() => None,
         // A value that somebody takes back gives way to the default.
         Op::Replace if node.is_default() => Some("delete"),
         Op::Create => Some("create"),
