@@ -11,7 +11,7 @@ from harness import ansible
 from harness.agent import PASSWORD
 from harness.cloud import DOMAIN
 from harness.cloud import PASSWORD as CLOUD_PASSWORD
-from harness.config import CLOUD, config, static_host
+from harness.config import CLOUD, NACM, authorized_key, config, static_host
 from harness.orchestrator import Orchestrator
 from harness.program import ROOT
 from harness.wait import DEADLINE
@@ -71,6 +71,15 @@ def test_the_playbook_takes_a_wrong_domain_back_and_says_so(point, orchestrator)
         orchestrator.session.commit()
 
 
+@pytest.mark.skipif(not ansible.IS_THERE, reason=ansible.MISSING)
+def test_the_playbook_names_the_step_that_failed_although_the_tunnel_stands(point):
+    # Another word each time that it is asked for, so that the commit cannot be confirmed.
+    ran = point(token="{{ lookup('ansible.builtin.password', '/dev/null', length=8) }}", confirm_timeout=30)
+    assert ran.returncode == 2
+    assert "device goes back by itself within 30 s: Confirm the commit: " in ran.stdout, ran.stdout
+    assert "no tunnel in time" not in ran.stdout
+
+
 def fleet(tmp_path, hosts, *arguments):
     (tmp_path / "hosts.yaml").write_text(json.dumps(hosts))
     return subprocess.run([sys.executable, EXAMPLES / "fleet.py", "--hosts", tmp_path / "hosts.yaml", *arguments],
@@ -118,9 +127,26 @@ def test_devices_that_are_away_are_named_with_the_reason_and_keep_nobody_waiting
     assert len(lines) == 3 and all("established" not in lines[name] and len(lines[name]) > 5 for name in away), ran.stdout
 
 
+def state(agent, key, name):
+    return subprocess.run(["sh", EXAMPLES / "state.sh", "-i", key, "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR", "-o",
+                           "BatchMode=yes", "-p", str(agent.port), f"{name}@127.0.0.1"], capture_output=True, text=True,
+                          timeout=DEADLINE, check=False)
+
+
+def test_plain_ssh_does_not_take_a_refusal_for_success(agent, key, connect):
+    exec_denied = f'<nacm xmlns="{NACM}"><exec-default>deny</exec-default></nacm>'
+    connect().edit_config(target="running", config=config(authorized_key("guest", key)))
+    seen = state(agent, key, "guest")
+    assert seen.returncode == 1 and "does not show" in seen.stderr, seen.stdout
+    connect().edit_config(target="running", config=config(exec_denied))
+    ran = state(agent, key, "guest")
+    assert ran.returncode == 1 and "does not show" in ran.stderr, ran.stdout
+    stranger = state(agent, key, "stranger")
+    assert stranger.returncode == 255 and not stranger.stdout, stranger.stdout
+
+
 def test_plain_ssh_reads_the_state(agent, key):
-    ran = subprocess.run(["sh", EXAMPLES / "state.sh", "-i", key, "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR", "-p",
-                          str(agent.port), "admin@127.0.0.1"], capture_output=True, text=True, timeout=DEADLINE, check=False)
+    ran = state(agent, key, "admin")
     assert ran.returncode == 0, ran.stderr
     hello, answer, goodbye, nothing = ran.stdout.split("]]>]]>")
     assert "<hello" in hello and "<connection-state>unconnected</connection-state>" in answer
