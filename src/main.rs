@@ -10,7 +10,7 @@ use tether::agent::options::Options;
 use tether::agent::{Agent, AgentError};
 use tether::arguments::{Arguments, Command};
 use tether::cli::{self, CliError};
-use tether::log::Log;
+use tether::log::{Log, Sink};
 use tether::model::settings::Secret;
 use tether::model::tree::heap;
 use tether::transport::control::{self, Request};
@@ -65,6 +65,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 fn agent(options: Options) -> Result<ExitCode, Failure> {
     heap::share_arenas();
     let options = options.with_file()?;
+    // Where the reason of a failure is printed anyway.
+    let goes_to_stderr = options.log().sink == Sink::Stderr;
     let log = Log::start(options.log())?;
     raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -74,6 +76,11 @@ fn agent(options: Options) -> Result<ExitCode, Failure> {
     let ran = runtime.block_on(run(options, log.clone()));
     // A thread that waits for a broken disk must not hold the exit up.
     runtime.shutdown_background();
+    if let Err(error) = &ran
+        && !goes_to_stderr
+    {
+        tracing::error!(%error, "the agent does not run");
+    }
     log.flush(LAST_WORDS);
     ran?;
     Ok(ExitCode::SUCCESS)
