@@ -26,7 +26,7 @@ pub enum Command {
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
         /// Command to run; several run in one session
-        #[arg(short, value_name = "COMMAND")]
+        #[arg(short, long, value_name = "COMMAND")]
         command: Vec<String>,
         /// Speak with the agent over standard input, and with the user over the controlling terminal
         #[arg(long, hide = true, conflicts_with_all = ["socket", "command"])]

@@ -118,6 +118,21 @@ pub struct Command {
     pub does: Does,
 }
 
+impl Command {
+    /// The views where it is entered, in words.
+    pub fn where_entered(&self) -> String {
+        let name = |view: &View| match view {
+            View::User => "user",
+            View::System => "system",
+            View::Exclusive => "exclusive",
+        };
+        match self.views {
+            ANY => "any".to_owned(),
+            views => views.iter().map(name).collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
 const fn command(
     syntax: &'static str,
     help: &'static str,

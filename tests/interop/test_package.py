@@ -112,10 +112,36 @@ def test_what_comes_with_it_is_there(machine, packages):
     install(machine, packages[0])
     for page in ["tether", "tether-agent", "tether-cli", "tether-service", "tether-dhcp-event"]:
         assert machine.path(f"/usr/share/man/man1/{page}.1.gz").exists()
+    assert machine.path("/usr/share/man/man7/tether-commands.7.gz").exists()
     completed = machine.run("bash", "-c", ". /usr/share/bash-completion/completions/tether; COMP_WORDS=(tether ag); COMP_CWORD=1; "
                             "_tether tether ag tether; echo ${COMPREPLY[@]}").stdout
     assert completed == "agent\n"
     assert machine.run("systemd-analyze", "verify", "/usr/lib/systemd/system/tether.service").stderr == ""
+
+
+def test_the_journal_has_the_levels_and_values_of_the_log(machine, packages):
+    install(machine, packages[0])
+    with connect(machine) as session:
+        session.edit_config(target="running", config=f'<config xmlns="urn:ietf:params:xml:ns:netconf:base:1.0">'
+                            f'<system xmlns="{SYSTEM}"><hostname>x</hostname></system></config>')
+    machine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/root/key")
+    key = machine.run("ssh-keygen", "-l", "-f", "/root/key").stdout.split()[1]
+    refused = machine.run("ssh", "-F", "none", "-i", "/root/key", "-p", "830", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
+                          "admin@127.0.0.1", check=False)
+    assert refused.returncode == 255 and "Permission denied" in refused.stderr
+
+    def journal(*which):
+        return machine.run("journalctl", "--unit=tether", "--output=cat", *which).stdout
+    wait_until("the refusal is a warning", lambda: f"keys=1 key={key}" in journal("--priority=warning"))
+    assert "running changed" not in journal("--priority=warning")
+    wait_until("the audit is found by its fields", lambda: journal("TARGET=audit", "USER=admin", "OPERATION=edit-config"))
+    configuration = machine.path(CONFIGURATION)
+    configuration.write_text(configuration.read_text().replace("0.0.0.0:830", "192.0.2.1:830"))
+    machine.run("systemctl", "restart", "tether", check=False)
+    wait_until("what keeps it from running is an error", lambda: "192.0.2.1:830" in journal("--priority=err"))
+    configuration.write_text(configuration.read_text().replace("192.0.2.1:830", "nowhere"))
+    machine.run("systemctl", "restart", "tether", check=False)
+    wait_until("and a wrong file is told with the line", lambda: re.search(r"tether\.toml is refused: line \d+, .*nowhere", journal()))
 
 
 @pytest.fixture
@@ -136,6 +162,47 @@ def test_every_option_is_in_the_pages_and_in_the_completions(written, command):
         assert not [option for option in options if option not in text], where
     fish = (written / "tether.fish").read_text()
     assert not [option for option in options if f"-l {option[2:]}" not in fish]
+
+
+def pages(written):
+    return {page.name: page.read_text().replace("\\-", "-") for page in written.glob("*.[17]")}
+
+
+def test_the_pages_say_all_that_the_options_do_not(written, tmp_path):
+    """Keys of the file alone, environment, signals, exit status, files, and where to read on."""
+    page = pages(written)["tether-agent.1"]
+    (tmp_path / "bad.toml").write_text("no-key = 1")
+    refused = subprocess.run([BINARIES / "tether", "agent", "--config", tmp_path / "bad.toml"], capture_output=True, text=True,
+                             check=False, timeout=DEADLINE)
+    keys = re.findall("`([a-z-]+)`", refused.stderr.split("expected one of")[1])
+    assert {"restart-command", "shutdown-command", "log-to"} <= set(keys)
+    assert not [key for key in keys if key not in page]
+    for word in ["TETHER_ADMIN_PASSWORD", "SIGHUP", "SIGTERM", "EXIT STATUS", "/etc/tether/tether.toml", "secret.key"]:
+        assert word in page, word
+    assert "tether-commands(7)" in pages(written)["tether-cli.1"]
+    for name, text in pages(written).items():
+        named = set(re.findall(r"(tether[a-z-]*)\(([17])\)", text.split("SEE ALSO")[1]))
+        assert named and all((written / ".".join(other)).exists() for other in named), name
+
+
+def test_the_page_of_commands_has_every_command(written):
+    page = pages(written)["tether-commands.7"]
+    table = (ROOT / "src" / "cli" / "commands.md").read_text()
+    commands = [syntax.replace("\\|", "|") for syntax in re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)]
+    assert len(commands) > 40 and not [syntax for syntax in commands if syntax not in page]
+
+
+def test_the_pages_are_as_groff_wants_them(written):
+    if not shutil.which("groff"):
+        pytest.skip("no groff")
+    for page in written.glob("*.[17]"):
+        ran = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", page], capture_output=True, text=True, check=False, timeout=DEADLINE)
+        assert (ran.returncode, ran.stderr) == (0, ""), page.name
+
+
+def test_what_is_hidden_is_not_offered(written):
+    for file in written.iterdir():
+        assert "session-on-stdin" not in file.read_text().replace("\\-", "-"), file.name
 
 
 def test_the_unit_exposes_little():

@@ -3,21 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use tether::cli::grammar::{COMMANDS, Command, Does, View};
+use tether::cli::grammar::{COMMANDS, Does, View};
 use tether::cli::values::VALUES;
-
-fn views(command: &Command) -> String {
-    let name = |view: &View| match view {
-        View::User => "user",
-        View::System => "system",
-        View::Exclusive => "exclusive",
-    };
-    if command.views.len() == 3 {
-        return "any".to_owned();
-    }
-    let names: Vec<_> = command.views.iter().map(name).collect();
-    names.join(", ")
-}
 
 fn page() -> String {
     let mut page = "# Commands\n\nThe table of the command line (`src/cli/grammar.rs`). `[ ]` may be left out, of `{ | }` one is chosen, `<name>` is a\n\
@@ -30,7 +17,7 @@ fn page() -> String {
         writeln!(
             page,
             "| `{syntax}` | {} | {} |",
-            views(command),
+            command.where_entered(),
             command.help
         )
         .unwrap();
