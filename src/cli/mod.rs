@@ -20,7 +20,7 @@ pub mod printable;
 pub mod session;
 pub mod shell;
 pub mod show;
-mod terminal;
+pub mod terminal;
 pub mod tokens;
 pub mod values;
 pub mod words;

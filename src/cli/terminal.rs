@@ -36,15 +36,25 @@ impl Terminal {
             nix::unistd::dup2_stdin(&own)?;
         }
         let tty = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        let before = tcgetattr(&tty)?;
-        if has_pages() {
-            let mut mode = before.clone();
-            mode.local_flags
-                .remove(LocalFlags::ICANON | LocalFlags::ECHO);
-            tcsetattr(&tty, SetArg::TCSADRAIN, &mode)?;
-        }
+        let before = prepare(&tty, &kind())?;
         Ok(Self { tty, before })
     }
+}
+
+/// Puts a terminal of this kind into the mode that a shell has between its prompts, and gives the mode before. Whoever makes a
+/// terminal for a shell calls it first: what is typed before the shell runs waits like the rest.
+///
+/// # Errors
+/// It is no terminal.
+pub fn prepare(tty: impl AsFd, kind: &str) -> io::Result<Termios> {
+    let before = tcgetattr(&tty)?;
+    if !is_plain(kind) {
+        let mut mode = before.clone();
+        mode.local_flags
+            .remove(LocalFlags::ICANON | LocalFlags::ECHO);
+        tcsetattr(&tty, SetArg::TCSADRAIN, &mode)?;
+    }
+    Ok(before)
 }
 
 impl Drop for Terminal {
@@ -60,10 +70,17 @@ pub fn forget_typed() {
     let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
 }
 
+fn kind() -> String {
+    std::env::var("TERM").unwrap_or_default()
+}
+
+fn is_plain(kind: &str) -> bool {
+    PLAIN.iter().any(|plain| kind.eq_ignore_ascii_case(plain))
+}
+
 /// Whether the terminal can take back what it shows.
 pub fn has_pages() -> bool {
-    let kind = std::env::var("TERM").unwrap_or_default();
-    !PLAIN.iter().any(|plain| kind.eq_ignore_ascii_case(plain))
+    !is_plain(&kind())
 }
 
 /// While it lives, whoever reads standard input does not wait for it, and what is shown is not seen.

@@ -577,6 +577,18 @@ async fn a_client_that_types_no_more_sees_all_that_he_has_asked_for() {
 }
 
 #[tokio::test]
+async fn what_is_typed_before_the_shell_runs_waits_for_it_with_its_end() {
+    let device = Device::start().await;
+    let ssh = device.ssh("admin", ADMIN_PASSWORD).await;
+    let mut shell = soon(ssh.shell(24, 80)).await;
+    shell.send("display netconf sessions").await;
+    shell.eof().await;
+    soon(shell.wait_for("Login time")).await;
+    assert_eq!(soon(shell.end()).await, Some(0));
+    device.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_reads_why_it_is_not_served() {
     let mut device = Device::start().await;
     let limits = r#"<device-management xmlns="urn:tether:yang:device-management"><limits><sessions-per-user>2</sessions-per-user></limits></device-management>"#;

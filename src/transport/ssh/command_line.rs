@@ -135,15 +135,23 @@ impl CommandLine {
                     Ended::Crowded(_) => warn!(user, source, %why, "ssh command line refused"),
                     _ => info!(user, source, %why, "ssh command line ended early"),
                 }
-                complain(&self.writer, format!("% {why}{end_of_line}")).await;
-                match why {
-                    Ended::NotStarted(_) => NOT_STARTED,
-                    _ => 1,
-                }
+                tell(&self.writer, &why, end_of_line).await
             }
         };
         farewell(self.writer, status).await;
         self.inbox.close();
+    }
+}
+
+/// Tells a client why; gives the exit status.
+async fn tell(writer: &ChannelWriteHalf<Msg>, why: &Ended, end_of_line: &str) -> u32 {
+    // Who does not take the output takes no reason either.
+    if !matches!(why, Ended::Broken(CliError::Output(_))) {
+        complain(writer, format!("% {why}{end_of_line}")).await;
+    }
+    match why {
+        Ended::NotStarted(_) => NOT_STARTED,
+        _ => 1,
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::command_line::Ended;
+use crate::cli;
 use crate::transport::{Peer, Serve};
 
 /// Time for a shell to end by itself once its session has, or its terminal.
@@ -70,6 +71,7 @@ fn start(program: PathBuf, session: UnixStream, terminal: &Terminal) -> io::Resu
     let (rows, columns) = *terminal.size.borrow();
     pty.resize(Size::new(rows, columns))
         .map_err(io::Error::other)?;
+    cli::terminal::prepare(&pty, &terminal.kind)?;
     let session = session.into_std()?;
     session.set_nonblocking(false)?;
     let passed_on = PASSED_ON.map(|name| Some((name, std::env::var_os(name)?)));
