@@ -5,7 +5,7 @@ mod guests;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 
-use self::guests::{Guests, HasAsked};
+use self::guests::{Guests, HasAsked, Room};
 use super::stopped;
 
 /// A request is to be there by then.
@@ -71,7 +71,7 @@ impl MetricsServer {
                 accepted = self.0.accept() => match accepted {
                     Ok((stream, from)) => {
                         let address = from.ip().to_canonical();
-                        if guests.make_room(address) {
+                        if has_room(&mut guests, address, &shutdown).await {
                             let has_asked = HasAsked::default();
                             let answer = answer(stream, Arc::clone(&render), has_asked.clone());
                             guests.enter(address, has_asked, connections.spawn(answer));
@@ -85,6 +85,21 @@ impl MetricsServer {
                         let _ = timeout(AGAIN, stopped(&shutdown)).await;
                     }
                 },
+            }
+        }
+    }
+}
+
+/// Whether there is a place, perhaps after a moment: others wait to be accepted meanwhile, in the order in which they came.
+async fn has_room(guests: &mut Guests, address: IpAddr, shutdown: &watch::Receiver<bool>) -> bool {
+    loop {
+        match guests.make_room(address) {
+            Room::Place => return true,
+            Room::None => return false,
+            Room::At(time) => {
+                if timeout_at(time, stopped(shutdown)).await.is_ok() {
+                    return false;
+                }
             }
         }
     }

@@ -15,6 +15,20 @@ pub(super) const PLACES: usize = 32;
 pub(super) const PLACES_OF_ONE: usize = 8;
 /// Whoever has sent a request has so long to take the answer before others go first.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Whoever comes has so long to ask before he may have to go: without it those who come again and again would have one who
+/// asks at once go, too.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// What there is for one more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// A place.
+    Place,
+    /// Perhaps a place at this time.
+    At(Instant),
+    /// None: all are being served.
+    None,
+}
 
 /// Those who are connected, in the order in which they came.
 #[derive(Default)]
@@ -39,17 +53,19 @@ impl HasAsked {
 }
 
 impl Guests {
-    /// Makes room for one more of this address; false if nobody has to go for it.
+    /// Makes room for one more of this address.
     ///
     /// The oldest goes who has not asked yet, so that one who keeps silent keeps nobody out; of an address that has all its
     /// places, one of its own.
-    pub fn make_room(&mut self, address: IpAddr) -> bool {
+    pub fn make_room(&mut self, address: IpAddr) -> Room {
         self.0.retain(|guest| !guest.task.is_finished());
         let own = self.0.iter().filter(|guest| guest.address == address);
         if own.count() >= PLACES_OF_ONE {
             self.dismiss(|guest| guest.address == address)
+        } else if self.0.len() >= PLACES {
+            self.dismiss(|_| true)
         } else {
-            self.0.len() < PLACES || self.dismiss(|_| true)
+            Room::Place
         }
     }
 
@@ -63,11 +79,19 @@ impl Guests {
         });
     }
 
-    fn dismiss(&mut self, may_go: impl Fn(&Guest) -> bool) -> bool {
-        let mut guests = self.0.iter();
-        let found = guests.position(|guest| may_go(guest) && !guest.is_served());
-        let dismissed = found.and_then(|at| self.0.remove(at));
-        dismissed.inspect(|guest| guest.task.abort()).is_some()
+    fn dismiss(&mut self, may_go: impl Fn(&Guest) -> bool) -> Room {
+        let mut guests = self.0.iter().enumerate();
+        let found = guests.find(|(_, guest)| may_go(guest) && !guest.is_served());
+        let Some((at, oldest)) = found else {
+            return Room::None;
+        };
+        let ripe = oldest.since + GRACE;
+        if Instant::now() < ripe {
+            return Room::At(ripe);
+        }
+        oldest.task.abort();
+        self.0.remove(at);
+        Room::Place
     }
 }
 
@@ -110,11 +134,14 @@ mod tests {
         let silent = enter(&mut guests, address(1), false);
         let mut others = vec![other, asked];
         for _ in 2..PLACES_OF_ONE {
-            assert!(guests.make_room(address(1)));
+            assert_eq!(guests.make_room(address(1)), Room::Place);
             others.push(enter(&mut guests, address(1), false));
         }
+        let soon = Room::At(Instant::now() + GRACE);
+        assert_eq!(guests.make_room(address(1)), soon);
         assert!(!has_gone(&silent, &others).await);
-        assert!(guests.make_room(address(1)));
+        tokio::time::advance(GRACE).await;
+        assert_eq!(guests.make_room(address(1)), Room::Place);
         assert!(has_gone(&silent, &others).await);
     }
 
@@ -124,10 +151,15 @@ mod tests {
         let mut all: Vec<_> = (0..PLACES)
             .map(|number| enter(&mut guests, address((number / 4) as u8), number == 0))
             .collect();
-        assert!(guests.make_room(address(99)));
+        tokio::time::advance(GRACE).await;
+        assert_eq!(guests.make_room(address(99)), Room::Place);
         let silent = all.remove(1);
         assert!(has_gone(&silent, &all).await);
-        assert!(guests.make_room(address(99)), "there is room again");
+        assert_eq!(
+            guests.make_room(address(99)),
+            Room::Place,
+            "there is room again"
+        );
         assert!(has_gone(&silent, &all).await);
     }
 
@@ -137,10 +169,10 @@ mod tests {
         let all: Vec<_> = (0..PLACES_OF_ONE)
             .map(|_| enter(&mut guests, address(1), true))
             .collect();
-        assert!(!guests.make_room(address(1)));
-        assert!(guests.make_room(address(2)));
+        assert_eq!(guests.make_room(address(1)), Room::None);
+        assert_eq!(guests.make_room(address(2)), Room::Place);
         tokio::time::advance(ANSWER).await;
-        assert!(guests.make_room(address(1)));
+        assert_eq!(guests.make_room(address(1)), Room::Place);
         assert!(has_gone(&all[0], &all[1..]).await);
     }
 }
