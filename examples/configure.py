@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from ncclient import manager
 from ncclient.operations import RPCError
-from ncclient.transport import TransportError
+from ncclient.transport import AuthenticationError, TransportError
 from ncclient.xml_ import to_ele
 
 CLOUD = "urn:tether:yang:cloud-management"
@@ -137,6 +137,8 @@ def main():
                 act(device, "<reset-tunnel/>")
                 print("reset-tunnel")
             now = wait_until(device, arguments.wait, "an established tunnel", is_established)
+    except AuthenticationError:
+        sys.exit(f"configure: {arguments.device} does not let {arguments.user} in: is TETHER_ADMIN_PASSWORD its password?")
     except (NotReached, RPCError, TransportError) as error:
         sys.exit(f"configure: {error}")
     print(f"established with {now['server-domain']} ({now['server-address']}) port {now['server-port']}")

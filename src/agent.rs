@@ -116,7 +116,7 @@ pub enum AgentError {
     #[error("signals cannot be received")]
     Signals,
     /// An address cannot be listened on.
-    #[error("cannot listen on {address} (--ssh): {source}")]
+    #[error("cannot listen on {address} (--ssh): {source}; give another address or port")]
     Listen {
         /// The address.
         address: SocketAddr,

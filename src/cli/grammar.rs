@@ -100,6 +100,8 @@ pub enum Does {
     UndoHost,
     /// An operation whose answer is `<ok/>`.
     Order(fn(&Given) -> String),
+    /// Commits the candidate.
+    Commit,
     /// Makes running what the device starts with.
     Save,
     /// Begins a test of the connection and shows what it finds.
@@ -394,7 +396,7 @@ pub const COMMANDS: &[Command] = &[
         "commit [ confirmed <seconds> ] [ comment <text> ]",
         "Make the changes the configuration in force, for good or until it is not confirmed in time",
         EXCLUSIVE,
-        Does::Order(edit::commit),
+        Does::Commit,
     ),
 ];
 

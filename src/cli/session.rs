@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::connection_test::{self, Following, Step};
 use super::grammar::{Does, Grammar, Show, View};
@@ -19,6 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const PACE: Duration = Duration::from_millis(100);
 /// RFC 6241, section 8.7.
 const STARTUP: &str = "urn:ietf:params:netconf:capability:startup:1.0";
+/// What is said to whoever leaves.
+const UNCONFIRMED: &str = "The last commit is not confirmed: it is taken back when its time is over or this session ends. configure exclusive and commit confirm it.\n";
 /// The name of a device that has none.
 const DEVICE: &str = "Device";
 
@@ -45,6 +48,8 @@ pub struct Session<S> {
     name: String,
     /// The test of the connection that is looked on at.
     following: Option<Following>,
+    /// Until when a commit waits to be confirmed.
+    unconfirmed: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -60,6 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             before: View::User,
             name: DEVICE.to_owned(),
             following: None,
+            unconfirmed: None,
         };
         session.learn_name().await?;
         Ok(session)
@@ -205,6 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.client.rpc(&order(&parsed.given)).await?;
                 self.learn_name().await?;
             }
+            Does::Commit => return self.commit(parsed).await.map(Answer::Done),
             Does::Save => return self.save().await.map(Answer::Done),
             Does::Test => {
                 self.client.rpc(&edit::test_connection()).await?;
@@ -247,7 +254,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if is_locked {
             self.client.unlock("candidate").await?;
         }
-        Ok(Answer::Done(String::new()))
+        let is_pending = self.unconfirmed.is_some_and(|until| Instant::now() < until);
+        let words = if is_locked && is_pending {
+            UNCONFIRMED
+        } else {
+            ""
+        };
+        Ok(Answer::Done(words.to_owned()))
+    }
+
+    /// A commit that is to be confirmed is for this session to confirm, and its end takes it back (RFC 6241, section 8.4.1).
+    async fn commit(&mut self, parsed: &Parsed) -> Result<String, ClientError> {
+        self.client.rpc(&edit::commit(&parsed.given)).await?;
+        self.learn_name().await?;
+        let seconds = parsed.given.get("seconds");
+        let seconds = seconds.and_then(|seconds| seconds.parse().ok());
+        self.unconfirmed = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        Ok(seconds.map_or(String::new(), |seconds| {
+            format!("Taken back in {seconds} s, or when this session ends, unless commit confirms it.\n")
+        }))
     }
 
     async fn edit(&mut self, config: &str) -> Result<(), ClientError> {

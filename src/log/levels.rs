@@ -53,6 +53,8 @@ pub(super) fn filter(start: &str, settings: &LogSettings) -> Option<EnvFilter> {
     let modules: String = modules
         .map(|(name, level)| format!(",{}={}", own(name), level.as_tracing()))
         .collect();
+    // As the configuration spells it.
+    let start = if start == "warning" { "warn" } else { start };
     let level = settings.level.map_or(start, |level| level.as_tracing());
     // As a directive a misspelt level would be the name of a part, of which everything is logged.
     let is_directive = level.contains(['=', ',']);
@@ -108,6 +110,7 @@ mod tests {
     fn what_is_configured_comes_before_the_start_and_a_part_before_the_whole() {
         let text = |settings| filter("info", &settings).unwrap().to_string();
         assert!(text(settings(None, &[])).contains("info"));
+        assert!(filter("warning", &settings(None, &[])).is_some());
         let both = text(settings(
             Some(LogLevel::Error),
             &[("tunnel", LogLevel::Trace), (AUDIT, LogLevel::Warning)],
