@@ -271,7 +271,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let seconds = seconds.and_then(|seconds| seconds.parse().ok());
         self.unconfirmed = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         Ok(seconds.map_or(String::new(), |seconds| {
-            format!("Taken back in {seconds} s, or when this session ends, unless commit confirms it.\n")
+            format!(
+                "Taken back in {seconds} s, or when this session ends, unless commit confirms it.\n"
+            )
         }))
     }
 
