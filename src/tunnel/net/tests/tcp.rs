@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use super::super::{NetError, Patience, connect};
@@ -39,8 +39,10 @@ async fn the_first_that_accepts_is_taken() {
 
 #[tokio::test]
 async fn no_address_that_accepts_is_an_error() {
-    let (listener, port) = listener().await;
-    drop(listener);
+    // Nobody listens there, and nobody else gets the port.
+    let refusing = TcpSocket::new_v4().unwrap();
+    refusing.bind("0.0.0.0:0".parse().unwrap()).unwrap();
+    let port = refusing.local_addr().unwrap().port();
     let endpoint = endpoint("cloud.example", port);
     let failed = connect(&endpoint, &[LOOPBACK, OTHER]).await;
     assert!(matches!(failed, Err(NetError::Connect(_))));
