@@ -8,16 +8,6 @@ fn code(code: &str) -> String {
     format!("<unbinding-code>{code}</unbinding-code>")
 }
 
-/// The numbers of the codes that the cloud has judged, in order, whether or not its answer went out.
-fn judged(device: &Device) -> Vec<u64> {
-    let events = device.cloud.events();
-    let ids = events.iter().filter_map(|event| match event.what {
-        What::Unbind { id, .. } => Some(id),
-        _ => None,
-    });
-    ids.collect()
-}
-
 /// Waits until the cloud has judged the code of this number.
 async fn is_judged(device: &Device, number: u64) {
     let judged = |what: &What| matches!(what, What::Unbind { id, .. } if *id == number);
@@ -43,7 +33,7 @@ async fn a_code_without_an_answer_is_sent_again_after_a_restart_under_its_number
     device
         .wait_state(|state| state.is("unbinding/status", "accepted"))
         .await;
-    assert_eq!(judged(&device), [1, 1]);
+    assert_eq!(device.judged(), [1, 1]);
     device.stop().await;
 }
 
@@ -58,7 +48,7 @@ async fn an_answered_code_that_running_still_holds_is_not_sent_after_a_restart()
     device.up().await;
     device.act("<unbind><code>4713</code></unbind>").await;
     is_judged(&device, 2).await;
-    assert_eq!(judged(&device), [1, 2]);
+    assert_eq!(device.judged(), [1, 2]);
     device.stop().await;
 }
 
@@ -84,7 +74,7 @@ async fn a_code_of_the_device_before_is_not_sent_under_another_serial_number() {
         let state = device.up().await;
         assert!(state.is("unbinding/status", "none"));
         device.round_trip().await;
-        assert_eq!(judged(&device).len(), 1 + usize::from(answered));
+        assert_eq!(device.judged().len(), 1 + usize::from(answered));
         device.stop().await;
     }
 }
@@ -114,7 +104,7 @@ async fn a_foreign_binding_is_lifted_within_the_authentication_and_on_its_connec
     assert_eq!(device.main_connection(), connections[0]);
     // It was answered there, so it is not sent once more.
     device.round_trip().await;
-    assert_eq!(judged(&device).len(), 1, "the probe alone");
+    assert_eq!(device.judged().len(), 1, "the probe alone");
     device.stop().await;
 }
 
@@ -129,7 +119,7 @@ async fn a_code_committed_while_the_tunnel_is_down_goes_out_when_it_is_up() {
     device
         .wait_state(|state| state.is("unbinding/status", "accepted"))
         .await;
-    assert_eq!(judged(&device), [1]);
+    assert_eq!(device.judged(), [1]);
     device.stop().await;
 }
 
@@ -145,7 +135,7 @@ async fn a_code_that_is_withdrawn_before_it_was_sent_is_not_sent() {
     device.configure_cloud().await;
     device.up().await;
     device.round_trip().await;
-    assert_eq!(judged(&device).len(), 1, "the probe alone");
+    assert_eq!(device.judged().len(), 1, "the probe alone");
     device.stop().await;
 }
 
@@ -168,7 +158,7 @@ async fn the_same_code_committed_again_is_not_sent_again_but_the_action_is() {
     device.commit_cloud(&code("4712")).await;
     device.act("<unbind><code>4712</code></unbind>").await;
     is_judged(&device, 2).await;
-    assert_eq!(judged(&device), [1, 2]);
+    assert_eq!(device.judged(), [1, 2]);
     device.stop().await;
 }
 
@@ -185,7 +175,7 @@ async fn a_later_code_takes_the_place_of_one_without_an_answer() {
     device
         .wait_state(|state| state.is("unbinding/status", "accepted"))
         .await;
-    assert_eq!(judged(&device), [1, 2]);
+    assert_eq!(device.judged(), [1, 2]);
     device.stop().await;
 }
 

@@ -36,16 +36,7 @@ async fn nothing_was_sent(device: &mut Device) {
     assert!(state.is("unbinding/status", "accepted"), "{state:?}");
     // Whatever was on its way before this probe has arrived with it.
     device.round_trip().await;
-    assert_eq!(judged(device), [1, 2], "the first, and the probe");
-}
-
-fn judged(device: &Device) -> Vec<u64> {
-    let events = device.cloud.events();
-    let ids = events.iter().filter_map(|event| match event.what {
-        What::Unbind { id, .. } => Some(id),
-        _ => None,
-    });
-    ids.collect()
+    assert_eq!(device.judged(), [1, 2], "the first, and the probe");
 }
 
 #[tokio::test]
@@ -111,7 +102,7 @@ async fn a_code_that_was_taken_back_with_its_commit_is_not_sent() {
         restored(&mut device, &before).await;
         device.up().await;
         device.round_trip().await;
-        let judged = judged(&device);
+        let judged = device.judged();
         assert_eq!(judged, [1, 3], "the first, and the probe");
         device.stop().await;
     }
@@ -129,6 +120,6 @@ async fn a_restored_code_is_sent_when_somebody_sets_it_anew() {
     device.commit_cloud(&without_code()).await;
     device.commit_cloud(CODE).await;
     accepted(&mut device).await;
-    assert_eq!(judged(&device), [1, 3]);
+    assert_eq!(device.judged(), [1, 3]);
     device.stop().await;
 }

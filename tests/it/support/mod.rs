@@ -267,6 +267,16 @@ impl Device {
         seen.await.unwrap()
     }
 
+    /// The numbers of the unbinding codes that the cloud has judged, in order, whether or not its answer went out.
+    pub fn judged(&self) -> Vec<u64> {
+        let events = self.cloud.events();
+        let ids = events.iter().filter_map(|event| match event.what {
+            What::Unbind { id, .. } => Some(id),
+            _ => None,
+        });
+        ids.collect()
+    }
+
     /// Waits until the device has closed its main connection with this code.
     pub async fn cloud_sees_close(&self, mark: u64, expected: u16) {
         self.cloud_sees(mark, |what| {
